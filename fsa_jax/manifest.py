@@ -1,0 +1,233 @@
+"""A stage's output folder: written whole or not at all, with its config, hashes and lineage.
+
+    with manifest.output(folder, 'score', configs) as out:
+        out.read('predictions', config.predictions)      # verified, and hashed into the manifest
+        (out.folder / 'scores.json').write_text(...)
+        out.counts['sentences'] = 1016
+
+On success `config.gin` and `manifest.json` lie beside the result. A stage that is not resumable
+writes into a hidden sibling that is renamed at the end; a resumable one writes in place and its
+manifest comes last, so a folder without a manifest is unfinished.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fsa_jax import configs as configs_lib
+from fsa_jax.errors import UserError
+
+MANIFEST = 'manifest.json'
+CONFIG = 'config.gin'
+_PACKAGES = (
+    'fsa_jax',
+    'jax',
+    'flax',
+    'optax',
+    'orbax-checkpoint',
+    'seqio',
+    'tensorflow-datasets',
+    'vllm',
+)
+
+
+class AlreadyDone(Exception):
+    """The folder holds this very job, finished. Not an error: the command line says so and exits 0."""
+
+
+@dataclasses.dataclass
+class Output:
+    """What a stage writes to: its folder, and what the manifest will say."""
+
+    folder: Path
+    resumed: bool = False
+    inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    counts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def read(self, name: str, path: str | Path) -> Path:
+        """Names an input of the stage: it must exist, and its hash enters the manifest."""
+        path = Path(path)
+        if not path.exists():
+            raise UserError(
+                f'{name}: expected a file or folder at {str(path)!r}, which does not exist'
+            )
+        self.inputs[name] = {'path': str(path), 'sha256': digest(path)}
+        return path
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all: a temporary sibling, fsync, rename."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def digest(path: Path) -> str:
+    """Hex sha256 of a file; of a stage's folder, that of its manifest's content; else of all its files."""
+    if path.is_file():
+        return file_sha256(path)
+    if (path / MANIFEST).is_file():
+        content = read(path)
+        return hashlib.sha256(json.dumps(content['files'], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_hash_files(path), sort_keys=True).encode()).hexdigest()
+
+
+def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    names = sorted(p for p in folder.rglob('*') if p.is_file() and p.name not in (MANIFEST, CONFIG))
+    return {
+        str(p.relative_to(folder)): {'bytes': p.stat().st_size, 'sha256': file_sha256(p)}
+        for p in names
+    }
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished stage; UserError where there is none."""
+    try:
+        return json.loads((Path(folder) / MANIFEST).read_text())
+    except FileNotFoundError:
+        raise UserError(f'{folder} is not a finished output: it has no {MANIFEST}') from None
+    except ValueError as error:
+        raise UserError(f'{Path(folder) / MANIFEST} is damaged: {error}') from None
+
+
+def verify(folder: Path) -> None:
+    """Every file of a finished stage is there and has its hash; UserError names the first that differs."""
+    for name, expected in read(folder)['files'].items():
+        path = Path(folder) / name
+        if not path.is_file():
+            raise UserError(f'{path} is missing: the manifest of {folder} lists it')
+        if path.stat().st_size != expected['bytes'] or file_sha256(path) != expected['sha256']:
+            raise UserError(f'{path} is damaged: its hash differs from the manifest of {folder}')
+
+
+def _fixed(configs) -> dict[str, Any]:
+    """The knobs that decide what is computed, as JSON holds them."""
+    knobs = {
+        f'{type(config).__name__}.{field.name}': getattr(config, field.name)
+        for config in configs
+        for field in dataclasses.fields(config)
+        if not field.metadata['free']
+    }
+    return json.loads(json.dumps(knobs))
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    changed = [k for k in new if old.get(k) != new[k]]
+    return ', '.join(f'{k}={old.get(k)!r} there, {new[k]!r} now' for k in changed[:3])
+
+
+@contextlib.contextmanager
+def output(
+    folder: str | Path, stage: str, configs, *, resumable: bool = False, overwrite: bool = False
+) -> Iterator[Output]:
+    """Opens `folder` for one stage run; see the module docstring.
+
+    Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another.
+    """
+    folder = Path(folder)
+    fixed = _fixed(configs)
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    _refuse_other_job(folder, stage, fixed)
+    work = folder if resumable else folder.with_name(f'.{folder.name}.partial')
+    if not resumable and work.exists():
+        shutil.rmtree(work)  # left by a killed run
+    out = Output(work, resumed=work.exists())
+    created = not work.exists()
+    work.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    write_atomic(work / CONFIG, _config_text(stage, configs))
+    write_atomic(work / '.job.json', json.dumps({'stage': stage, 'knobs': fixed}))
+    try:
+        yield out
+    except BaseException:
+        if not resumable or (created and _holds_nothing(work)):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    _finish(out, folder, stage, configs, fixed, time.time() - started)
+
+
+def _holds_nothing(work: Path) -> bool:
+    return {p.name for p in work.iterdir()} <= {CONFIG, '.job.json'}
+
+
+def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f'--output={folder} is a file; expected a folder')
+    finished, begun = folder / MANIFEST, folder / '.job.json'
+    if finished.is_file():
+        there = read(folder)
+    elif begun.is_file():
+        there = json.loads(begun.read_text())
+    elif any(folder.iterdir()):
+        raise UserError(
+            f'--output={folder} holds files of something else; choose an empty or new folder'
+        )
+    else:
+        return
+    if there['stage'] != stage or there['knobs'] != fixed:
+        why = (
+            f'stage {there["stage"]!r}'
+            if there['stage'] != stage
+            else _difference(there['knobs'], fixed) or 'other knobs'
+        )
+        raise UserError(
+            f'--output={folder} holds another job ({why}); choose another folder or --overwrite'
+        )
+    if finished.is_file():
+        raise AlreadyDone(f'{folder} is finished already (its {MANIFEST} matches this config)')
+
+
+def _config_text(stage: str, configs) -> str:
+    return f'# fsa {stage} --gin_file=config.gin --output=...\n\n' + configs_lib.to_gin(configs)
+
+
+def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: float) -> None:
+    (out.folder / '.job.json').unlink()
+    content = {
+        'stage': stage,
+        'knobs': fixed,
+        'inputs': out.inputs,
+        'counts': out.counts,
+        'files': _hash_files(out.folder),
+        'versions': _versions(),
+        'wall_seconds': round(seconds, 3),
+        'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+    }
+    write_atomic(out.folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+    if out.folder != folder:
+        if folder.exists():
+            folder.rmdir()  # only an empty one passes _refuse_other_job
+        out.folder.rename(folder)
+
+
+def _versions() -> dict[str, str]:
+    versions = {'python': platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions

@@ -1,0 +1,117 @@
+"""The stages: name -> run function and the configs it takes. The one place that joins the worlds.
+
+Functions are named by import string, so that listing stages or printing help imports none of them.
+`run(out: manifest.Output, *configs)` does the work of a stage; `preview(*configs)`, where there is
+one, prints what a run would do (`--dry-run`).
+"""
+
+import importlib
+from dataclasses import dataclass
+
+from fsa_jax import configs as c
+from fsa_jax import manifest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `run` and `preview` are 'module:function' strings."""
+
+    name: str
+    meaning: str
+    run: str
+    configs: tuple[type[c.Config], ...]
+    preview: str = ''
+    resumable: bool = False
+    positional: str = ''  # 'Class.field' that a bare argument sets
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            'download',
+            'fetch benchmark data, T5 weights or the published corpus, hashed and resumable',
+            'fsa_jax.data.download:run',
+            (c.DownloadConfig,),
+            resumable=True,
+            positional='DownloadConfig.name',
+        ),
+        Stage(
+            'pack',
+            'tokenise SeqIO tasks, or your own labels, into a token store',
+            'fsa_jax.data.pack:run',
+            (c.PackConfig, c.VocabularyConfig, c.TrainData),
+        ),
+        Stage(
+            'train',
+            'distil or fine-tune a student on packed data',
+            'fsa_jax.train.loop:run',
+            (
+                c.TrainConfig,
+                c.T5Config,
+                c.RowsConfig,
+                c.OptimizerConfig,
+                c.MeshConfig,
+                c.DecodeConfig,
+            ),
+            preview='fsa_jax.train.loop:preview',
+            resumable=True,
+        ),
+        Stage(
+            'predict',
+            'generate text for a task split or your own file',
+            'fsa_jax.evaluate.predict:run',
+            (c.PredictConfig, c.DecodeConfig, c.MeshConfig),
+            resumable=True,
+        ),
+        Stage(
+            'score',
+            'micro F1 of predictions, as published and strict, on every subset',
+            'fsa_jax.evaluate.score:run',
+            (c.ScoreConfig,),
+        ),
+        Stage(
+            'report',
+            'one page with loss curves, the F1 table and examples',
+            'fsa_jax.evaluate.report:run',
+            (c.ReportConfig,),
+        ),
+        Stage(
+            'import',
+            'a Hugging Face T5 folder to a model folder',
+            'fsa_jax.hf.stages:run_import',
+            (c.ImportConfig,),
+        ),
+        Stage(
+            'export',
+            'a model folder to a Hugging Face folder that transformers loads',
+            'fsa_jax.hf.stages:run_export',
+            (c.ExportConfig,),
+        ),
+        Stage(
+            'demo',
+            'all of it on a synthetic world: distil, fine-tune, score with and without, export',
+            'fsa_jax.lab.demo:run',
+            (c.DemoConfig, c.LabConfig, c.T5Config),
+            resumable=True,
+        ),
+    )
+}
+
+
+def load(function: str):
+    """The function that 'module:function' names."""
+    module, name = function.split(':')
+    return getattr(importlib.import_module(module), name)
+
+
+def run(name: str, configs, output, *, overwrite: bool = False) -> None:
+    """Runs a stage into the folder `output`, with configs in the order the stage declares them.
+
+    Raises manifest.AlreadyDone when that folder holds this very job, finished.
+    """
+    stage = STAGES[name]
+    with manifest.output(
+        output, name, configs, resumable=stage.resumable, overwrite=overwrite
+    ) as out:
+        load(stage.run)(out, *configs)

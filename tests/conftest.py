@@ -1,0 +1,46 @@
+"""What all tests share: where the real data lies, and a small vocabulary that the tests train."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder of real data and oracles (FSA_SHARED, else ../shared); skips where it is not."""
+    folder = Path(os.environ.get('FSA_SHARED') or REPOSITORY.parent / 'shared')
+    if not (folder / 'data').is_dir():
+        pytest.skip(f'no real data: {folder}/data does not exist (set FSA_SHARED)')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_spiece(tmp_path_factory) -> Path:
+    """A spiece.model of some 160 pieces with T5's special ids (pad 0, </s> 1, <unk> 2), made here."""
+    import sentencepiece
+
+    folder = tmp_path_factory.mktemp('vocabulary')
+    words = 'the food was great but service slow screen battery life is very good bad waiter pasta'.split()
+    lines = [
+        ' '.join(words[(i * k + k) % len(words)] for k in range(1, 9)) + f' | positive ; {i}'
+        for i in range(400)
+    ]
+    (folder / 'text.txt').write_text('\n'.join(lines))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / 'text.txt'),
+        model_prefix=str(folder / 'spiece'),
+        vocab_size=160,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return folder / 'spiece.model'
