@@ -23,6 +23,7 @@ class Stage:
     preview: str = ''
     resumable: bool = False
     positional: str = ''  # 'Class.field' that a bare argument sets
+    notes: str = ''  # 'module:function' returning more help, light to import
 
 
 STAGES = {

@@ -8,6 +8,7 @@ import pytest
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+REQUIRE_DATA = bool(os.environ.get('FSA_REQUIRE_DATA'))
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -16,8 +17,23 @@ def shared() -> Path:
     """The folder of real data and oracles (FSA_SHARED, else ../shared); skips where it is not."""
     folder = Path(os.environ.get('FSA_SHARED') or REPOSITORY.parent / 'shared')
     if not (folder / 'data').is_dir():
-        pytest.skip(f'no real data: {folder}/data does not exist (set FSA_SHARED)')
+        reason = f'no real data: {folder}/data does not exist (set FSA_SHARED)'
+        pytest.fail(reason) if REQUIRE_DATA else pytest.skip(reason)
     return folder
+
+
+_data_tests_passed = 0
+
+
+def pytest_runtest_logreport(report):
+    global _data_tests_passed
+    _data_tests_passed += report.when == 'call' and report.passed and 'data' in report.keywords
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if REQUIRE_DATA and exitstatus == 0 and not _data_tests_passed:
+        print('\nFSA_REQUIRE_DATA is set, but no test marked `data` passed')
+        session.exitstatus = 1
 
 
 @pytest.fixture(scope='session')

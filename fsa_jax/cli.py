@@ -1,0 +1,191 @@
+"""The command line: `fsa STAGE --gin_file=F --gin.Class.field=value --output=DIR`.
+
+Help and errors import neither jax nor a stage, so they are instant. Exit status: 0 done (or done
+before), 2 bad input with one clear line, 143 stopped by SIGTERM after saving.
+"""
+
+import dataclasses
+import sys
+import textwrap
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsa_jax import configs as configs_lib
+from fsa_jax import manifest, stages
+from fsa_jax.errors import UserError, nearest
+
+USAGE = 'fsa STAGE --gin_file=F --gin_search_paths=DIR,… --gin.Class.field=value --output=DIR'
+
+_OPTIONS = """\
+  --gin_file=F            a gin file; may be given several times
+  --gin_search_paths=D,…  folders where gin files and their includes are looked up
+  --gin.Class.field=V     one knob; it wins over the files
+  --output=DIR            the folder to write; a finished one is recognised and left as it is
+  --overwrite             delete what is in DIR first
+  --dry-run               print the resolved config (train: shapes, memory and the first batch too)
+  --debug                 show the traceback of an error
+  --help                  this page
+"""
+
+
+@dataclass
+class Arguments:
+    """The parsed command line."""
+
+    stage: str = ''
+    gin_files: list[str] = field(default_factory=list)
+    search_paths: list[str] = field(default_factory=list)
+    bindings: list[str] = field(default_factory=list)
+    output: str = ''
+    flags: set[str] = field(default_factory=set)
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Arguments of a command line in t5x's style (`--name=value` or `--name value`)."""
+    arguments = Arguments()
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition('=')
+        if word in ('--help', '-h', '--overwrite', '--dry-run', '--debug', '--version'):
+            arguments.flags.add('--help' if word == '-h' else word)
+        elif name.startswith('--gin.'):
+            arguments.bindings.append(
+                name[len('--gin.') :] + '=' + (value if equals else _next(words, word))
+            )
+        elif name in ('--gin_file', '--gin_search_paths', '--output'):
+            _set(arguments, name, value if equals else _next(words, word))
+        elif word.startswith('-'):
+            known = [
+                '--gin_file',
+                '--gin_search_paths',
+                '--output',
+                '--overwrite',
+                '--dry-run',
+                '--debug',
+            ]
+            raise UserError(f'unknown option {name!r}{nearest(name, known)}; see fsa --help')
+        elif not arguments.stage:
+            arguments.stage = word
+        else:
+            _positional(arguments, word)
+    return arguments
+
+
+def _next(words: list[str], option: str) -> str:
+    if not words:
+        raise UserError(f'{option} needs a value: {option}=…')
+    return words.pop(0)
+
+
+def _set(arguments: Arguments, name: str, value: str) -> None:
+    if name == '--gin_file':
+        arguments.gin_files.append(value)
+    elif name == '--gin_search_paths':
+        arguments.search_paths += [p for p in value.split(',') if p]
+    else:
+        arguments.output = value
+
+
+def _positional(arguments: Arguments, word: str) -> None:
+    stage = _stage(arguments.stage)
+    if not stage.positional:
+        raise UserError(f'unexpected argument {word!r}; {stage.name} takes only options')
+    arguments.bindings.append(f'{stage.positional}={word}')
+
+
+def _stage(name: str) -> stages.Stage:
+    if name not in stages.STAGES:
+        raise UserError(f'there is no stage {name!r}{nearest(name, stages.STAGES)}; see fsa --help')
+    return stages.STAGES[name]
+
+
+def overview() -> str:
+    """The page of `fsa --help`."""
+    lines = [f'usage: {USAGE}', '', 'stages, in the order of use:']
+    lines += [f'  {s.name:<10}{s.meaning}' for s in stages.STAGES.values()]
+    lines += ['', 'options:', _OPTIONS, 'fsa STAGE --help lists every knob of a stage.']
+    return '\n'.join(lines)
+
+
+def stage_help(stage: stages.Stage) -> str:
+    """The page of `fsa STAGE --help`: every knob with type, default and meaning, in 80 columns."""
+    argument = ' NAME' if stage.positional else ''
+    lines = [f'usage: fsa {stage.name}{argument} [options]', '', f'{stage.name}: {stage.meaning}.']
+    for cls in stage.configs:
+        lines += ['', *textwrap.wrap(f'{cls.__name__}: {cls.__doc__}', 80)]
+        hints = typing.get_type_hints(cls)
+        for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+            lines += _knob_help(cls, f, hints[f.name])
+    if stage.notes:
+        lines += ['', stages.load(stage.notes)()]
+    return '\n'.join([*lines, '', 'options:', _OPTIONS])
+
+
+def _knob_help(cls, f, hint) -> list[str]:
+    default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
+    head = f'  --gin.{cls.__name__}.{f.name}={default!r}'
+    kind = f'({configs_lib.type_name(hint)})'
+    indent = ' ' * 6
+    return [head, *textwrap.wrap(f'{f.metadata["meaning"]} {kind}', 80, initial_indent=indent,
+                                 subsequent_indent=indent)]  # fmt: skip
+
+
+def execute(argv: Sequence[str]) -> None:
+    """Runs one command; raises UserError on bad input, AlreadyDone when there is nothing to do."""
+    arguments = parse(argv)
+    if '--version' in arguments.flags:
+        from importlib import metadata
+
+        print(f'fsa_jax {metadata.version("fsa_jax")}')
+        return
+    if not arguments.stage:
+        print(overview())
+        return
+    stage = _stage(arguments.stage)
+    if '--help' in arguments.flags:
+        print(stage_help(stage))
+        return
+    from fsa_jax import gin_registry
+
+    search_paths = [*arguments.search_paths, *gin_registry.default_search_paths()]
+    built = gin_registry.build(stage.configs, arguments.gin_files, search_paths, arguments.bindings)
+    if '--dry-run' in arguments.flags:
+        print(configs_lib.to_gin(built))
+        if stage.preview:
+            stages.load(stage.preview)(*built)
+        return
+    if not arguments.output:
+        raise UserError(f'fsa {stage.name} needs --output=DIR')
+    stages.run(
+        stage.name, built, Path(arguments.output), overwrite='--overwrite' in arguments.flags
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `fsa`; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        execute(argv)
+    except manifest.AlreadyDone as done:
+        print(done, file=sys.stderr)
+    except BrokenPipeError:  # fsa … --help | head
+        sys.stderr.close()
+    except (
+        UserError,
+        OSError,
+    ) as error:  # an OSError says itself what is wrong: disk full, no access
+        if '--debug' in argv:
+            raise
+        print(f'fsa: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('fsa: interrupted; the same command resumes or starts anew', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

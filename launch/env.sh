@@ -1,0 +1,71 @@
+# Sourced by the other launch scripts: finds Python, makes .venv from the lock, once.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+DRY_RUN=${DRY_RUN:-}
+
+fail() { # one clear line, exit status 2
+  echo "${0##*/}: $*" >&2
+  exit 2
+}
+
+run() { # runs a command, or prints it under --dry-run
+  if [ -n "$DRY_RUN" ]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+find_python() { # the first Python that is at least 3.11; $PYTHON wins
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+    [ -n "$candidate" ] || continue
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+fingerprint() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+# make_env FOLDER PYTHON LOCK: installs exactly what LOCK pins, and fsa_jax itself in place.
+# A stamp holds the lock's hash, so that a second call does nothing.
+make_env() {
+  local folder=$1 python=$2 lock=$3 stamp=$1/.fsa_lock want
+  want=$(fingerprint "$lock" "$ROOT/pyproject.toml")
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return; fi
+  if [ -n "$DRY_RUN" ]; then
+    echo "# makes $(basename "$folder") with $python from $(basename "$lock")"
+    return
+  fi
+  echo "making $(basename "$folder") from $(basename "$lock") (once; some minutes with pip, less with uv)" >&2
+  [ -x "$folder/bin/python" ] || "$python" -m venv "$folder" || fail "cannot make $folder with $python -m venv"
+  install_into "$folder" --no-deps -r "$lock"
+  install_into "$folder" --no-deps --no-build-isolation -e "$ROOT"
+  echo "$want" >"$stamp"
+}
+
+# install_into FOLDER ARGUMENTS…: by uv where it is, else by pip.
+install_into() {
+  local folder=$1 log=$1/install.log
+  shift
+  if command -v uv >/dev/null 2>&1; then
+    # uv does not read pip's variables
+    UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} uv pip install -q -p "$folder" "$@" >"$log" 2>&1
+  else
+    "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" >"$log" 2>&1
+  fi || fail "cannot install packages: $(grep -iE 'error|no matching|could not' "$log" | head -n 1 | cut -c1-200)" \
+    "- is a package index reachable? (full log: $log)"
+}
+
+# The main environment.
+main_env() {
+  local python
+  python=$(find_python) || fail "needs Python 3.11 or newer on PATH (or PYTHON=/path/to/python)"
+  make_env "$ROOT/.venv" "$python" "$ROOT/requirements.lock"
+  export PATH="$ROOT/.venv/bin:$PATH"
+}

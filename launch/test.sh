@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# All checks and all tests: format, lint, types, import law, shell scripts, then pytest.
+#   ./launch/test.sh [--dry-run] [pytest arguments …]      for example: ./launch/test.sh tests/unit -k f1
+# Real-data tests run where ../shared (or FSA_SHARED) is, and skip with the reason elsewhere.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+arguments=()
+for argument in "$@"; do
+  case $argument in
+    --dry-run) DRY_RUN=1 ;;
+    -h | --help) sed -n '2,4s/^# *//p' "$0"; exit ;;
+    *) arguments+=("$argument") ;;
+  esac
+done
+
+find_python312() { # the interpreter of the minimal core, where there is one
+  local candidate
+  for candidate in "${PYTHON312:-}" python3.12 "$(pyenv root 2>/dev/null || echo /nowhere)"/versions/3.12*/bin/python3.12; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+cd "$ROOT"
+main_env
+# torch is the yardstick of the parity tests: with its own dependencies, from where pip finds a CPU build.
+if [ -z "$DRY_RUN" ] && ! python -c 'import torch' 2>/dev/null; then
+  install_into "$ROOT/.venv" -r requirements-torch.txt
+fi
+if python312=$(find_python312); then
+  make_env "$ROOT/.venv-core" "$python312" "$ROOT/requirements-core.lock"
+  export FSA_CORE_PYTHON="$ROOT/.venv-core/bin/python"
+fi
+
+run ruff format --check .
+run ruff check .
+run mypy
+run lint-imports
+run shellcheck -x launch/*.sh .ci/run
+run python -m pytest "${arguments[@]}"
