@@ -16,18 +16,18 @@ from fsa_jax import configs as configs_lib
 from fsa_jax import manifest, stages
 from fsa_jax.errors import UserError, nearest
 
-USAGE = 'fsa STAGE --gin_file=F --gin_search_paths=DIR,… --gin.Class.field=value --output=DIR'
+USAGE = 'fsa STAGE --gin_file=F --gin.Class.field=value --output=DIR'
 
 _OPTIONS = """\
   --gin_file=F            a gin file; may be given several times
-  --gin_search_paths=D,…  folders where gin files and their includes are looked up
+  --gin_search_paths=D,…  folders where gin files and their includes are found
   --gin.Class.field=V     one knob; it wins over the files
-  --output=DIR            the folder to write; a finished one is recognised and left as it is
+  --output=DIR            the folder to write; a finished one is left as it is
   --overwrite             delete what is in DIR first
-  --dry-run               print the resolved config (train: shapes, memory and the first batch too)
+  --dry-run               print the resolved config and stop (train: also the
+                          shapes, the memory and the first batch)
   --debug                 show the traceback of an error
-  --help                  this page
-"""
+  --help                  this page"""
 
 
 @dataclass
@@ -106,7 +106,7 @@ def overview() -> str:
     """The page of `fsa --help`."""
     lines = [f'usage: {USAGE}', '', 'stages, in the order of use:']
     lines += [f'  {s.name:<10}{s.meaning}' for s in stages.STAGES.values()]
-    lines += ['', 'options:', _OPTIONS, 'fsa STAGE --help lists every knob of a stage.']
+    lines += ['', 'options:', _OPTIONS, '', 'fsa STAGE --help lists every knob of a stage.']
     return '\n'.join(lines)
 
 

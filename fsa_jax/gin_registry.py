@@ -1,7 +1,6 @@
 """The one door to gin: the dataclasses of configs.py, built from gin files and bindings."""
 
 import ast
-import dataclasses
 import inspect
 import os
 import re
@@ -17,7 +16,7 @@ from fsa_jax.errors import UserError, nearest
 CLASSES: dict[str, type[configs.Config]] = {
     name: cls
     for name, cls in vars(configs).items()
-    if inspect.isclass(cls) and dataclasses.is_dataclass(cls)
+    if inspect.isclass(cls) and issubclass(cls, configs.Config) and cls is not configs.Config
 }
 for _cls in CLASSES.values():
     gin.external_configurable(_cls, module='fsa_jax')

@@ -67,8 +67,9 @@ class _Terminal:
 
     def update(self, n: float = 1, **fields: Any) -> None:
         shown = '  '.join(f'{k} {_text(v)}' for k, v in fields.items())
-        changed = {'shown': shown} if fields else {}
-        self._progress.update(self._task, advance=n, **changed)
+        if fields:
+            self._progress.update(self._task, shown=shown)
+        self._progress.advance(self._task, n)
 
 
 class _Lines:

@@ -31,7 +31,7 @@ STAGES = {
     for stage in (
         Stage(
             'download',
-            'fetch benchmark data, T5 weights or the published corpus, hashed and resumable',
+            'fetch benchmark data, T5 weights or the published corpus',
             'fsa_jax.data.download:run',
             (c.DownloadConfig,),
             resumable=True,
@@ -91,7 +91,7 @@ STAGES = {
         ),
         Stage(
             'demo',
-            'all of it on a synthetic world: distil, fine-tune, score with and without, export',
+            'all of it on synthetic reviews, with and without distillation',
             'fsa_jax.lab.demo:run',
             (c.DemoConfig, c.LabConfig, c.T5Config),
             resumable=True,

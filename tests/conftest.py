@@ -42,7 +42,8 @@ def tiny_spiece(tmp_path_factory) -> Path:
     import sentencepiece
 
     folder = tmp_path_factory.mktemp('vocabulary')
-    words = 'the food was great but service slow screen battery life is very good bad waiter pasta'.split()
+    text = 'the food was great but service slow screen battery life is very good bad waiter pasta'
+    words = text.split()
     lines = [
         ' '.join(words[(i * k + k) % len(words)] for k in range(1, 9)) + f' | positive ; {i}'
         for i in range(400)

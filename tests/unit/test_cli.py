@@ -1,0 +1,179 @@
+"""The command line as a user meets it: help, knobs, and one clear line for each mistake."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from fsa_jax import cli, gin_registry, manifest, stages
+from fsa_jax import configs as c
+
+
+def fsa(*argv, capsys):
+    status = cli.main(list(argv))
+    return status, capsys.readouterr()
+
+
+def test_help_lists_every_stage(capsys):
+    status, printed = fsa('--help', capsys=capsys)
+    assert status == 0
+    assert all(f'  {name} ' in printed.out for name in stages.STAGES)
+
+
+@pytest.mark.parametrize('name', stages.STAGES)
+def test_stage_help_lists_every_knob_in_80_columns(name, capsys):
+    _, printed = fsa(name, '--help', capsys=capsys)
+    for cls in stages.STAGES[name].configs:
+        for field in dataclasses.fields(cls):
+            assert f'--gin.{cls.__name__}.{field.name}=' in printed.out
+            assert field.metadata['meaning'].split()[0] in printed.out
+    prose = [line for line in printed.out.splitlines() if not line.startswith('  --gin.')]
+    assert max(map(len, prose)) <= 80, max(prose, key=len)
+
+
+def test_help_imports_neither_jax_nor_a_stage():
+    code = (
+        'import sys; from fsa_jax.cli import main; main(["train", "--help"]);'
+        'assert not {"jax", "numpy", "gin", "seqio", "tensorflow"} & set(sys.modules)'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ('argv', 'expected'),
+    [
+        (['scor'], "there is no stage 'scor' (did you mean 'score'?)"),
+        (['score', '--outptu=x'], "unknown option '--outptu' (did you mean '--output'?)"),
+        (['score', '--gin.ScoreConfig.bootstrp=2', '--output=x'], "(did you mean 'bootstrap'?)"),
+        (['score', '--gin.ScoreConfg.bootstrap=2', '--output=x'], "(did you mean 'ScoreConfig'?)"),
+        (['score', '--gin.ScoreConfig.bootstrap=many', '--output=x'], 'must be int'),
+        (['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x'], 'must be >= 0; got -1'),
+        (['score'], 'needs --output'),
+        (['score', 'extra', '--output=x'], "unexpected argument 'extra'"),
+        (['score', '--gin_file=no.gin', '--output=x'], "there is no file 'no.gin'"),
+        (['score', '--gin_search_paths=/no/where', '--output=x'], 'is not a folder'),
+        (['score', '--gin.ScoreConfig.predictions=/no/where', '--output=x'], 'does not exist'),
+        (['train', '--gin.T5Config.remat=ful', '--output=x'], "(did you mean 'full'?)"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(argv, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, printed = fsa(*argv, capsys=capsys)
+    assert status == 2
+    assert expected in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir()), 'nothing half-written is left'
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('ScoreConfig.bootstrp = 1', "(did you mean 'bootstrap'?)"),
+        ('ScoreConfg.bootstrap = 1', "(did you mean 'ScoreConfig'?)"),
+        ('ScoreConfig.bootstrap = ', 'Unable to parse'),
+        ("ScoreConfig.bootstrap = 'a'", 'must be int'),
+    ],
+)
+def test_mistakes_in_a_gin_file(text, expected, capsys, tmp_path):
+    (tmp_path / 'a.gin').write_text(text + '\n')
+    status, printed = fsa('score', f'--gin_file={tmp_path}/a.gin', '--output=x', capsys=capsys)
+    assert status == 2
+    assert expected in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(Exception, match='bootstrap'):
+        cli.main(['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x', '--debug'])
+
+
+def test_bindings_win_over_files_and_bare_words_are_text(tmp_path):
+    (tmp_path / 'a.gin').write_text(
+        "TrainConfig.steps = 5\nTrainConfig.data = 'a'\nMeshConfig.fsdp = 2\n"
+    )
+    (train,) = gin_registry.build(
+        [c.TrainConfig],
+        ['a.gin'],
+        [str(tmp_path)],
+        ['TrainConfig.data=/b/2024', 'TrainConfig.tasks=one', 'TrainConfig.init=2024'],
+    )
+    assert (train.steps, train.data, train.tasks, train.init) == (5, '/b/2024', ('one',), '2024')
+
+
+def test_running_from_config_gin_repeats_the_config(tmp_path):
+    configs = [
+        c.TrainConfig(steps=7, tasks=('a', 'b')),
+        c.RowsConfig(rates={'a': 0.5}),
+        c.T5Config(),
+    ]
+    (tmp_path / 'config.gin').write_text(c.to_gin(configs))
+    assert gin_registry.build([type(x) for x in configs], [str(tmp_path / 'config.gin')]) == configs
+
+
+@pytest.mark.parametrize('name', stages.STAGES)
+def test_stage_functions_take_what_the_list_says(name):
+    stage = stages.STAGES[name]
+    for function, skip in ((stage.run, 1), (stage.preview, 0)):
+        if function:
+            hints = typing.get_type_hints(stages.load(function))
+            hints.pop('return', None)
+            parameters = list(inspect.signature(stages.load(function)).parameters)[skip:]
+            assert tuple(hints[p] for p in parameters) == stage.configs
+
+
+def _write_then_fail(path):
+    path.write_text('x')
+    (path.parent / 'missing').read_text()
+
+
+def test_manifest_output_is_whole_or_absent(tmp_path):
+    job = [c.ScoreConfig(seed=1)]
+    with pytest.raises(FileNotFoundError), manifest.output(tmp_path / 'a', 'score', job) as out:
+        _write_then_fail(out.folder / 'half')
+    assert not list(tmp_path.iterdir())
+
+    with manifest.output(tmp_path / 'a', 'score', job) as out:
+        (out.folder / 'whole').write_text('x')
+    manifest.verify(tmp_path / 'a')
+    assert sorted(p.name for p in (tmp_path / 'a').iterdir()) == [
+        'config.gin',
+        'manifest.json',
+        'whole',
+    ]
+
+    with pytest.raises(manifest.AlreadyDone), manifest.output(tmp_path / 'a', 'score', job):
+        pass
+    with (
+        pytest.raises(c.UserError, match=r'ScoreConfig.seed=1 there, 2 now'),
+        manifest.output(tmp_path / 'a', 'score', [c.ScoreConfig(seed=2)]),
+    ):
+        pass
+    (tmp_path / 'a' / 'whole').write_text('y')
+    with pytest.raises(c.UserError, match='damaged'):
+        manifest.verify(tmp_path / 'a')
+
+
+def test_a_resumable_output_survives_and_free_knobs_may_change(tmp_path):
+    def job(**knobs):
+        return manifest.output(tmp_path / 'a', 'train', [c.TrainConfig(**knobs)], resumable=True)
+
+    with pytest.raises(FileNotFoundError), job(steps=5) as out:
+        _write_then_fail(out.folder / 'step-3')
+    with job(steps=5, log_every=3) as out:
+        assert out.resumed
+        assert (out.folder / 'step-3').exists()
+    with pytest.raises(c.UserError, match=r'TrainConfig.steps=5 there, 6 now'), job(steps=6):
+        pass
+
+
+def test_an_output_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / 'photo.jpg').write_text('x')
+    with (
+        pytest.raises(c.UserError, match='holds files of something else'),
+        manifest.output(tmp_path, 'score', [c.ScoreConfig()]),
+    ):
+        pass
+    assert (tmp_path / 'photo.jpg').exists()
