@@ -112,9 +112,14 @@ def read(folder: Path) -> dict[str, Any]:
         raise UserError(f'{Path(folder) / MANIFEST} is damaged: {error}') from None
 
 
-def verify(folder: Path) -> None:
-    """Every file of a finished stage is there and has its hash; UserError names the first that differs."""
+def verify(folder: Path, under: str = '') -> None:
+    """Every file of a finished stage is there and has its hash; UserError names the first that differs.
+
+    `under` limits it to the files whose relative path begins so.
+    """
     for name, expected in read(folder)['files'].items():
+        if not name.startswith(under):
+            continue
         path = Path(folder) / name
         if not path.is_file():
             raise UserError(f'{path} is missing: the manifest of {folder} lists it')
