@@ -1,6 +1,6 @@
 """Micro F1 of predicted target strings: the published scorer, and a strict one beside it.
 
-Published: gold and prediction go through the same parser (text_format.parse), which drops dropped
+Published: gold and prediction go through the same parser (text_format.parse), which drops malformed
 parts in silence. A predicted pair is right if it is among the sentence's gold pairs, a gold pair is
 found if it is among the predicted ones; repeats count, and nothing is matched one to one.
 
