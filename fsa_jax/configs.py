@@ -484,8 +484,18 @@ class LabConfig(Config):
 class DemoConfig(Config):
     """The quickstart: distil, fine-tune, score with and without distillation, export."""
 
-    seeds: tuple[int, ...] = knob((0, 1, 2), 'seeds of fine-tuning')
-    vocabulary_size: int = knob(1000, 'pieces of the vocabulary that is trained', low=100)
-    distil_steps: int = knob(600, 'distillation steps', low=1)
-    fine_tune_epochs: float = knob(20.0, 'fine-tuning epochs', low=0.1)
     data: str = knob('', "real data: a folder with corpus/, fsa/ and t5/; empty: the lab's world")
+    datasets: tuple[str, ...] = knob(
+        ('atsa_lab_restaurant',), 'benchmark datasets, as in the task names fsa_DATASET'
+    )
+    seeds: tuple[int, ...] = knob((0, 1, 2), 'seeds of fine-tuning, for student and control alike')
+    vocabulary_size: int = knob(1000, 'pieces of the vocabulary that is trained', low=100)
+    input_length: int = knob(64, 'most input ids of the corpus', low=1)
+    target_length: int = knob(128, 'most target ids of the corpus', low=1)
+    row_encoder_length: int = knob(192, 'encoder slots of a packed row', low=1)
+    row_decoder_length: int = knob(384, 'decoder slots of a packed row', low=1)
+    distil_steps: int = knob(600, 'distillation steps', low=1)
+    distil_batch: int = knob(8, 'packed rows a distillation step', low=1)
+    distil_learning_rate: float = knob(1e-2, 'peak learning rate of distillation', low=0.0)
+    fine_tune_epochs: float = knob(20.0, 'fine-tuning epochs', low=0.1)
+    fine_tune_learning_rate: float = knob(1e-3, 'peak learning rate of fine-tuning', low=0.0)
