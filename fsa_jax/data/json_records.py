@@ -1,0 +1,113 @@
+"""JSON objects out of a file, each with its place: an array or JSON lines, with or without a BOM."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsa_jax.errors import UserError
+
+_OTHER_BOMS = {
+    codecs.BOM_UTF32_LE: 'UTF-32',
+    codecs.BOM_UTF32_BE: 'UTF-32',
+    codecs.BOM_UTF16_LE: 'UTF-16',
+    codecs.BOM_UTF16_BE: 'UTF-16',
+}
+
+
+def read_json_records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields ('file:line', object) for every object of a JSON array or of JSON lines.
+
+    The file is UTF-8; a byte-order mark at its start is skipped. JSON lines are streamed, an array
+    is read whole. Raises UserError with file and line for another encoding, a byte-order mark
+    elsewhere, a line or record that is not valid JSON, and a record that is not an object.
+    """
+    path = Path(path)
+    check_encoding(path)
+    with open(path, encoding='utf-8-sig') as file:
+        opening = _first_character(path, file)
+        file.seek(0)
+        records = _array(path, file.read()) if opening == '[' else _lines(path, file)
+        try:
+            for where, record in records:
+                if not isinstance(record, dict):
+                    kind = type(record).__name__
+                    raise UserError(f'{where}: expected a JSON object, got a {kind}')
+                yield where, record
+        except UnicodeDecodeError as error:
+            raise UserError(f'{path}:{_bad_line(path)}: not UTF-8 ({error.reason})') from None
+
+
+def check_encoding(path: Path) -> None:
+    """UserError unless `path` is a file that does not open with a UTF-16 or UTF-32 mark."""
+    if not path.is_file():
+        raise UserError(f'{path}: no such file')
+    with open(path, 'rb') as file:
+        start = file.read(4)
+    for mark, name in _OTHER_BOMS.items():
+        if start.startswith(mark):
+            raise UserError(f'{path}:1: expected UTF-8, found the byte-order mark of {name}')
+
+
+def _first_character(path: Path, file) -> str:
+    try:
+        return next((line.strip()[0] for line in file if line.strip()), '')
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}:{_bad_line(path)}: not UTF-8 ({error.reason})') from None
+
+
+def _bad_line(path: Path) -> int:
+    with open(path, 'rb') as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode('utf-8')
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _lines(path: Path, file) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            where = f'{path}:{number}'
+            try:
+                yield where, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f'{where}: broken line, {_explain(line, error)}') from None
+
+
+def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    decoder = json.JSONDecoder()
+    position, line = text.index('[') + 1, 1
+    counted = 0
+    while True:
+        position = _skip(text, position, ' \t\r\n')
+        line += text.count('\n', counted, position)
+        counted = position
+        where = f'{path}:{line}'
+        if text[position : position + 1] == ']':
+            return
+        try:
+            record, end = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise UserError(f'{path}:{error.lineno}: {_explain(text, error)}') from None
+        yield where, record
+        position = _skip(text, end, ' \t\r\n')
+        if text[position : position + 1] == ',':
+            position += 1
+        elif text[position : position + 1] != ']':
+            line += text.count('\n', counted, position)
+            raise UserError(f"{path}:{line}: expected ',' or ']' after a record of the array")
+
+
+def _skip(text: str, position: int, characters: str) -> int:
+    while position < len(text) and text[position] in characters:
+        position += 1
+    return position
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    if text[error.pos : error.pos + 1] == '\ufeff':
+        return 'a byte-order mark in the middle of the file (two files joined?)'
+    return f'not valid JSON: {error.msg} at column {error.colno}'
