@@ -410,6 +410,9 @@ class ScoreConfig(Config):
     predictions: str = knob('', 'folder of predict')
     bootstrap: int = knob(1000, 'resamples of the 95 % interval; 0: none', low=0)
     seed: int = knob(0, 'seed of the resamples', low=0)
+    baseline_data: str = knob(
+        '', 'packed folder: the most frequent pair of its train split is the trivial baseline'
+    )
     metric_module: str = knob(
         '', "your own 'module:function' from (predictions, golds) to {name: value}"
     )
