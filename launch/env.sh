@@ -45,7 +45,7 @@ make_env() {
   echo "making $(basename "$folder") from $(basename "$lock") (once; some minutes with pip, less with uv)" >&2
   [ -x "$folder/bin/python" ] || "$python" -m venv "$folder" || fail "cannot make $folder with $python -m venv"
   install_into "$folder" --no-deps -r "$lock"
-  install_into "$folder" --no-deps --no-build-isolation -e "$ROOT"
+  install_into "$folder" --no-deps -e "$ROOT"
   echo "$want" >"$stamp"
 }
 
@@ -54,8 +54,8 @@ install_into() {
   local folder=$1 log=$1/install.log
   shift
   if command -v uv >/dev/null 2>&1; then
-    # uv does not read pip's variables
-    UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} uv pip install -q -p "$folder" "$@" >"$log" 2>&1
+    # uv does not read pip's variables; from /, so that it does not apply pyproject's constraints to the core lock
+    (cd / && UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} uv pip install -q -p "$folder" "$@") >"$log" 2>&1
   else
     "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" >"$log" 2>&1
   fi || fail "cannot install packages: $(grep -iE 'error|no matching|could not' "$log" | head -n 1 | cut -c1-200)" \

@@ -30,7 +30,7 @@ cd "$ROOT"
 main_env
 # torch is the yardstick of the parity tests: with its own dependencies, from where pip finds a CPU build.
 if [ -z "$DRY_RUN" ] && ! python -c 'import torch' 2>/dev/null; then
-  install_into "$ROOT/.venv" -r requirements-torch.txt
+  install_into "$ROOT/.venv" -r "$ROOT/requirements-torch.txt"
 fi
 if python312=$(find_python312); then
   make_env "$ROOT/.venv-core" "$python312" "$ROOT/requirements-core.lock"
