@@ -96,6 +96,7 @@ def test_atsa_does_not_depend_on_file_order(data):
         ('pasta|positive;wine|conflict', [('pasta', 'positive'), ('wine', 'conflict')], []),
         ('pasta | positive ; pasta | positive', [('pasta', 'positive')] * 2, []),
         ('a | b | positive', [], ['a | b | positive']),
+        ('pasta | positive | wine', [], ['pasta | positive | wine']),
         ('pasta positive', [], ['pasta positive']),
         ('Pasta | positive', [], ['Pasta | positive']),
         ('pasta | Positive', [], ['pasta | Positive']),

@@ -1,0 +1,23 @@
+"""Bootstrap intervals of micro F1 over sentences (Efron and Tibshirani 1993, the percentile method)."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from fsa_jax.evaluate import f1
+
+LEVEL = 0.95
+
+
+def intervals(
+    counts: Int[np.ndarray, 'N 6'], resamples: int, seed: int
+) -> Float[np.ndarray, '6 2']:
+    """Lower and upper end of each of `f1.ratios`, from the counts of each sentence (`f1.count`).
+
+    Sentences with the same counts are interchangeable, so a resample draws how often each distinct
+    row comes up: one multinomial over some hundred rows, however many sentences there are.
+    """
+    rows, frequency = np.unique(counts, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(counts), frequency / len(counts), size=resamples)
+    tail = (1 - LEVEL) / 2
+    return np.quantile(f1.ratios(drawn @ rows), [tail, 1 - tail], axis=-1).T
