@@ -470,7 +470,16 @@ class LabConfig(Config):
     train_sentences: int = knob(400, 'labelled sentences of each benchmark', low=1)
     validation_sentences: int = knob(200, 'validation sentences of each benchmark', low=1)
     test_sentences: int = knob(400, 'test sentences of each benchmark', low=1)
+    hard_test_sentences: int = knob(
+        200, 'hard test sentences of each benchmark: implicit or of mixed polarity', low=1
+    )
     implicit_share: float = knob(0.35, 'share of opinions worded implicitly', low=0.0, high=1.0)
+    held_out_share: float = knob(
+        0.12,
+        'share of templates, terms and opinion words that only test sentences use',
+        low=0.0,
+        high=0.5,
+    )
     error_wrong_sentiment: float = knob(0.05, 'teacher errors: polarity flipped', low=0.0, high=1.0)
     error_missed_target: float = knob(
         0.05, 'teacher errors: an opinion left out', low=0.0, high=1.0
