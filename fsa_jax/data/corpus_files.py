@@ -1,0 +1,166 @@
+"""Teacher answers on disk, in every published form and in our own, as records.Generation.
+
+A corpus is a file or a folder of .json and .jsonl files (searched through, in order of their paths):
+
+* our own form: JSON lines of records.Generation, in `train*.jsonl`, `validation*.jsonl`, …;
+* the published 100 files, `{analysis,rewrite}/…/{restaurant,computer}/<name>.json`: the path tells
+  the kind of prompt;
+* published answers in single files: an analysis starts with `Opinion Target 1:`, the rest are
+  rewritings.
+
+Published records hold the review (`Text` or `input_text`), the answer (`<teacher>_response` or
+`output_text`) and perhaps `ID`, `Overall` (stars) and a `prompt`, which goes before the review.
+Files named train, validation (or dev) and test are splits; without a validation file a fixed share
+of the reviews is split off by the hash of the review, so both answers to it fall on one side.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsa_jax.data.benchmark_files import data_root
+from fsa_jax.data.json_records import read_json_records
+from fsa_jax.errors import UserError
+from fsa_jax.records import Generation
+
+KINDS = ('analysis', 'rewriting')
+SPLITS = ('train', 'validation', 'test')
+_REVIEWS = ('Text', 'input_text')
+_FOLDER_KINDS = {'analysis': 'analysis', 'rewrite': 'rewriting', 'rewriting': 'rewriting'}
+_SPLIT_NAME = re.compile(r'(train|validation|dev|test)(?![a-z])')
+_PUBLISHED = re.compile(
+    r'/(?P<kind>analysis|rewrite)/(?:.*/)?(?P<domain>restaurant|computer)/[^/]+$'
+)
+
+
+def corpus_root(corpus: str | Path = '', data_dir: str | Path = '') -> Path:
+    """`corpus`, else the folder `corpus` under the data root (PackConfig.data_dir, FSA_DATA_DIR)."""
+    path = Path(corpus) if str(corpus) else data_root(data_dir) / 'corpus'
+    if not path.exists():
+        raise UserError(
+            f'no teacher answers at {path}; set PackConfig.corpus to a file or folder of them'
+        )
+    return path
+
+
+def corpus_files(path: Path) -> dict[str, list[Path]]:
+    """The files of each split that the names of the files tell; others belong to 'train'."""
+    files = sorted(f for f in path.rglob('*') if _holds_answers(f)) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f'{path} holds no .json or .jsonl files of teacher answers')
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        name = _SPLIT_NAME.match(file.stem) if path.is_dir() else None
+        split = {'dev': 'validation'}.get(name[1], name[1]) if name else 'train'
+        splits.setdefault(split, []).append(file)
+    return splits
+
+
+def read_generations(
+    path: str | Path, split: str = 'train', kind: str = '', validation_fraction: float = 0.01
+) -> Iterator[Generation]:
+    """The answers of one split and (unless empty) one prompt kind, streamed in file order.
+
+    `validation_fraction` is the share of reviews that make up 'validation' where no file does.
+    Raises UserError with file and line for a record that is none of the known forms.
+    """
+    path = Path(path)
+    files = corpus_files(path)
+    hashed = 'validation' not in files and split in ('train', 'validation')
+    for file in files.get('train' if hashed else split, []):
+        told_kind, domain = _told_by_path(file, path)
+        if kind and told_kind and told_kind != kind:
+            continue
+        for where, record in read_json_records(file):
+            generation = to_generation(record, where, told_kind, domain)
+            if kind and generation.kind != kind:
+                continue
+            if not hashed or (split == 'validation') == _held_out(
+                generation.input, validation_fraction
+            ):
+                yield generation
+
+
+def to_generation(
+    record: dict[str, Any], where: str, kind: str = '', domain: str = ''
+) -> Generation:
+    """A record of any known form; `kind` and `domain` are what its path tells."""
+    if 'input' in record and 'output' in record:
+        return _own(record, where, kind, domain)
+    answers = [k for k in record if k == 'output_text' or k.endswith('_response')]
+    reviews = [k for k in _REVIEWS if k in record]
+    if len(answers) != 1 or len(reviews) != 1:
+        raise UserError(
+            f"{where}: missing field: expected 'Text' or 'input_text' and one of 'output_text', "
+            f"'<teacher>_response', or 'input' and 'output'; got {', '.join(record)}"
+        )
+    answer, review = _text(record, answers[0], where), _text(record, reviews[0], where)
+    prompt = _text(record, 'prompt', where) if 'prompt' in record else ''
+    return Generation(
+        id=str(record.get('ID', where.rpartition('/')[2])),
+        kind=kind or _kind_of(answer),
+        input=prompt + review,
+        output=answer,
+        domain=domain,
+        rating=_stars(record, where),
+        teacher=answers[0].removeprefix('extracted_').partition('_')[0]
+        if answers[0] != 'output_text'
+        else '',
+    )
+
+
+def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
+    unknown = record.keys() - Generation.__dataclass_fields__.keys()
+    if unknown:
+        raise UserError(f'{where}: not a Generation: unknown field {sorted(unknown)[0]!r}')
+    output = _text(record, 'output', where)
+    named = record.get('kind') or kind or _kind_of(output)
+    if named not in KINDS:
+        raise UserError(f"{where}: 'kind' must be one of {', '.join(KINDS)}; got {named!r}")
+    values = {
+        'id': where.rpartition('/')[2],
+        'domain': domain,
+        **record,
+        'kind': named,
+        'input': _text(record, 'input', where),
+        'output': output,
+    }
+    return Generation(**values)
+
+
+def _text(record: dict[str, Any], name: str, where: str) -> str:
+    if not isinstance(record[name], str):
+        raise UserError(f'{where}: {name!r} must be text, got {record[name]!r:.80}')
+    return record[name]
+
+
+def _stars(record: dict[str, Any], where: str) -> float | None:
+    stars = record.get('Overall')
+    try:
+        return None if stars is None else float(stars)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: 'Overall' must be a number of stars, got {stars!r}") from None
+
+
+def _kind_of(answer: str) -> str:
+    return 'analysis' if answer.lstrip().startswith('Opinion Target 1:') else 'rewriting'
+
+
+def _told_by_path(file: Path, root: Path) -> tuple[str, str]:
+    """(kind, domain) of the published layout, or of a folder's first level; else empty."""
+    published = _PUBLISHED.search(file.resolve().as_posix())
+    if published:
+        return _FOLDER_KINDS[published['kind']], published['domain']
+    first = file.relative_to(root).parts[0] if root.is_dir() else ''
+    return _FOLDER_KINDS.get(first, ''), ''
+
+
+def _holds_answers(file: Path) -> bool:
+    return file.suffix in ('.json', '.jsonl') and file.is_file() and file.name != 'manifest.json'
+
+
+def _held_out(text: str, fraction: float) -> bool:
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], 'big') < fraction * 2**64
