@@ -1,0 +1,56 @@
+"""The glossary: axis letters of array shapes, and logical names of the axes that a mesh may shard.
+
+Letters, as they stand in jaxtyping shapes and einsums:
+
+    B  batch rows            D  d_model: width of the residual stream
+    T  target (decoder)      H  attention heads
+    S  source (encoder)      K  d_kv: width of one head
+    V  vocabulary            F  d_ff: width of the feed-forward layer
+    L  layers (stacked)      N  sequences being decoded: B, or B x beams
+
+Logical names carry no mesh: partition.py maps them to mesh axes by rules. Parameters and
+activations have different names, so that sharding a weight never silently shards an activation.
+"""
+
+from flax import linen as nn
+from jax import Array
+
+# Parameters.
+LAYERS = 'layers'  # L, the stacked axis
+VOCAB = 'vocab'  # V (+ vocab_padding)
+EMBED = 'embed'  # D
+JOINED_KV = 'joined_kv'  # H * K, sharded by whole heads
+MLP = 'mlp'  # F
+HEADS = 'heads'  # H of the relative attention bias
+BUCKETS = 'relpos_buckets'  # buckets of the relative attention bias
+NORM = 'norm'  # D of a layer norm's scale
+
+PARAMETER_AXES = (LAYERS, VOCAB, EMBED, JOINED_KV, MLP, HEADS, BUCKETS, NORM)
+
+# Activations.
+BATCH = 'activation_batch'
+LENGTH = 'activation_length'
+ACTIVATION_EMBED = 'activation_embed'
+ACTIVATION_HEADS = 'activation_heads'
+ACTIVATION_KV = 'activation_kv'
+ACTIVATION_MLP = 'activation_mlp'
+ACTIVATION_VOCAB = 'activation_vocab'
+
+ACTIVATION_AXES = (
+    BATCH,
+    LENGTH,
+    ACTIVATION_EMBED,
+    ACTIVATION_HEADS,
+    ACTIVATION_KV,
+    ACTIVATION_MLP,
+    ACTIVATION_VOCAB,
+)
+
+
+def constrain(x: Array, *names: str | None) -> Array:
+    """`x` with one logical name per axis, None for an axis that is not sharded.
+
+    Does nothing unless both `flax.linen.logical_axis_rules(rules)` and `jax.set_mesh(mesh)` are in
+    force (the deprecated `with mesh:` is silently ignored by flax).
+    """
+    return nn.with_logical_constraint(x, names)

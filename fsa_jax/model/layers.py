@@ -1,0 +1,135 @@
+"""The layers of a T5 block: products, dense, RMS norm, embedding table, feed-forward."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int
+
+from fsa_jax.configs import T5Config
+from fsa_jax.model import axes
+
+SAVED = 'projection'  # what remat='minimal' keeps: outputs of products with weights
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def einsum(spec: str, x: Array, y: Array, dtype: DTypeLike) -> Float[Array, '...']:
+    """`jnp.einsum(spec, x, y)` multiplied in `dtype`, summed and returned in float32.
+
+    Its gradients are computed alike (cotangents are rounded to `dtype`, sums stay float32), so the
+    gradient of a float32 weight is never rounded to bfloat16, and no product mixes dtypes: that
+    would fall back to float32 speed. `spec` is two operands, and every letter occurs at least twice.
+    """
+    return jnp.einsum(spec, x.astype(dtype), y.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def _einsum_forward(spec, x, y, dtype):
+    return einsum(spec, x, y, dtype), (x, y)
+
+
+def _einsum_backward(spec, dtype, residuals, g):
+    x, y = residuals
+    operands, out = spec.split('->')
+    a, b = operands.split(',')
+    dx = einsum(f'{out},{b}->{a}', g, y, dtype).astype(x.dtype)
+    dy = einsum(f'{a},{out}->{b}', x, g, dtype).astype(y.dtype)
+    return dx, dy
+
+
+einsum.defvjp(_einsum_forward, _einsum_backward)
+
+
+def normal(std: float, *names: str):
+    """Initializer N(0, std^2) of a parameter whose axes have these logical names."""
+    return nn.with_logical_partitioning(nn.initializers.normal(std), names)
+
+
+class Dense(nn.Module):
+    """x @ kernel, no bias (T5 has none)."""
+
+    shape: tuple[int, int]
+    names: tuple[str, str]
+    std: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'B T _']) -> Float[Array, 'B T _']:
+        kernel = self.param('kernel', normal(self.std, *self.names), self.shape, jnp.float32)
+        product = einsum('bti,io->bto', x, kernel, self.dtype).astype(self.dtype)
+        return checkpoint_name(product, SAVED)
+
+
+class RMSNorm(nn.Module):
+    """T5's layer norm: no mean, no bias (Zhang & Sennrich 2019), computed in float32."""
+
+    epsilon: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'B T D']) -> Float[Array, 'B T D']:
+        ones = nn.with_logical_partitioning(nn.initializers.ones_init(), (axes.NORM,))
+        scale = self.param('scale', ones, x.shape[-1:], jnp.float32)
+        x = x.astype(jnp.float32)
+        variance = jnp.mean(x * x, axis=-1, keepdims=True)
+        return (x * jax.lax.rsqrt(variance + self.epsilon) * scale).astype(self.dtype)
+
+
+class Embedding(nn.Module):
+    """A table of `vocab_size + vocab_padding` rows; the padding rows are zero and stay zero.
+
+    v1.1's `lm_head` is a second one of these, used by `attend` alone.
+    """
+
+    config: T5Config
+
+    def setup(self):
+        c = self.config
+        self.embedding = self.param(
+            'embedding',
+            nn.with_logical_partitioning(self._init, (axes.VOCAB, axes.EMBED)),
+            (c.vocab_size + c.vocab_padding, c.d_model),
+            jnp.float32,
+        )
+
+    def _init(self, key, shape, dtype):
+        rows = jax.random.normal(key, (self.config.vocab_size, shape[1]), dtype)
+        return jnp.pad(rows, ((0, self.config.vocab_padding), (0, 0)))
+
+    def __call__(self, ids: Int[Array, 'B T']) -> Float[Array, 'B T D']:
+        """Rows of the table in compute dtype. An id outside the table gives NaN, not a wrong row."""
+        # A gather from a table sharded along D too would make the partitioner replicate it.
+        table = axes.constrain(self.embedding, axes.VOCAB, None)
+        rows = jnp.take(table, ids, axis=0, mode='fill').astype(self.config.dtype)
+        return axes.constrain(rows, axes.BATCH, axes.LENGTH, axes.ACTIVATION_EMBED)
+
+    def attend(self, x: Float[Array, 'B T D']) -> Float[Array, 'B T V+P']:
+        """Float32 products of `x` with every row; those of padding rows are -1e9."""
+        scores = einsum('btd,vd->btv', x, self.embedding, self.config.dtype)
+        scores = axes.constrain(scores, axes.BATCH, axes.LENGTH, axes.ACTIVATION_VOCAB)
+        if not self.config.vocab_padding:
+            return scores
+        return jnp.where(jnp.arange(scores.shape[-1]) < self.config.vocab_size, scores, -1e9)
+
+
+class FeedForward(nn.Module):
+    """relu(x wi) wo in v1.0; (gelu(x wi_0) * x wi_1) wo in v1.1, gelu by its tanh form."""
+
+    config: T5Config
+    deterministic: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'B T D']) -> Float[Array, 'B T D']:
+        c = self.config
+        wi = partial(Dense, (c.d_model, c.d_ff), (axes.EMBED, axes.MLP), c.d_model**-0.5, c.dtype)
+        if c.feed_forward_proj == 'relu':
+            h = nn.relu(wi(name='wi')(x))
+        else:
+            h = nn.gelu(wi(name='wi_0')(x), approximate=True) * wi(name='wi_1')(x)
+        h = axes.constrain(h, axes.BATCH, axes.LENGTH, axes.ACTIVATION_MLP)
+        h = nn.Dropout(c.dropout_rate, deterministic=self.deterministic)(h)
+        wo = Dense((c.d_ff, c.d_model), (axes.MLP, axes.EMBED), c.d_ff**-0.5, c.dtype, name='wo')
+        return wo(h)
