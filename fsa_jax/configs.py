@@ -379,6 +379,9 @@ class DecodeConfig(Config):
         1.0, 'sample among the likeliest ids of this total probability', low=0.0, high=1.0
     )
     seed: int = knob(0, 'seed (sample)', low=0)
+    dtype: Literal['model', 'float32', 'bfloat16'] = knob(
+        'model', "dtype of activations in decoding; 'model': as T5Config.dtype says"
+    )
     batch_size: int = knob(64, 'sequences decoded together', low=1, free=True)
 
 
