@@ -155,7 +155,7 @@ class Vocabulary:
         if self.nl_space == 'plain':
             return encoded
         return [
-            ids + [self._boundary_id] if self._ends_in_space(part) else ids
+            [*ids, self._boundary_id] if self._ends_in_space(part) else ids
             for part, ids in zip(parts, encoded)
         ]
 
