@@ -253,8 +253,13 @@ class RowsConfig(Config):
     layout: Literal['packed', 'pairs'] = knob(
         'packed', "several pairs a row, or one: 'pairs' is the paper's"
     )
-    encoder_length: int = knob(384, 'encoder slots a row (packed); most input ids (pairs)', low=1)
-    decoder_length: int = knob(1024, 'decoder slots a row (packed); most target ids (pairs)', low=1)
+    encoder_length: int = knob(
+        384, 'encoder slots a row (packed); most input ids (pairs; 0: no cut)', low=0
+    )
+    decoder_length: int = knob(
+        1152, 'decoder slots a row (packed); most target ids (pairs; 0: no cut)', low=0
+    )
+    buckets: int = knob(4, 'lengths that a batch may be padded to, on each side (pairs)', low=1)
     batch_size: int = knob(16, 'rows a step, over all devices and microbatches', low=1)
     microbatches: int = knob(1, 'gradient accumulation: the batch is cut into this many', low=1)
     rates: dict[str, float] = knob({}, "mixture rates by task; empty: the store's own")
@@ -271,6 +276,10 @@ class RowsConfig(Config):
             raise UserError(
                 f'RowsConfig.batch_size={self.batch_size} is not divisible by RowsConfig.microbatches='
                 f'{self.microbatches}'
+            )
+        if self.layout == 'packed' and not (self.encoder_length and self.decoder_length):
+            raise UserError(
+                "RowsConfig.layout='packed' needs RowsConfig.encoder_length and decoder_length above 0"
             )
         if self.epoch == 'steps' and not self.epoch_steps:
             raise UserError("RowsConfig.epoch='steps' needs RowsConfig.epoch_steps > 0")

@@ -17,11 +17,10 @@ import dataclasses
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,6 +72,7 @@ class Header:
     split: str
     vocabulary: str  # sha256
     dtype: str
+    eos_id: int
     metric: str = ''
     rate: float = 1.0
     pairs: int = 0
@@ -108,20 +108,16 @@ class StoreWriter:
         limits: tuple[int, int] = (0, 0),
     ):
         dtype = 'uint16' if vocabulary.size <= 1 << 16 else 'int32'
-        self.header = Header(task, split, vocabulary.sha256, dtype, metric, rate)
-        self._folder, self._limits, self._eos_id = folder, limits, vocabulary.eos_id
+        self.header = Header(task, split, vocabulary.sha256, dtype, vocabulary.eos_id, metric, rate)
+        self._folder, self._limits = folder, limits
         folder.mkdir(parents=True)
 
     def __enter__(self) -> 'StoreWriter':
         self._stack = ExitStack()
-        binary = (_TOKENS, _OFFSETS, _LENGTHS)
-        self._files: dict[str, Any] = {
-            name: self._stack.enter_context(open(self._folder / name, 'wb')) for name in binary
+        names = (_TOKENS, _OFFSETS, _LENGTHS, _IDS, *((_EXAMPLES,) if self.header.metric else ()))
+        self._files = {
+            name: self._stack.enter_context((self._folder / name).open('wb')) for name in names
         }
-        text = (_IDS, _EXAMPLES) if self.header.metric else (_IDS,)
-        for name in text:
-            file = open(self._folder / name, 'w', encoding='utf-8')  # noqa: SIM115
-            self._files[name] = self._stack.enter_context(file)
         self._files[_OFFSETS].write(np.int64(0).tobytes())
         return self
 
@@ -133,8 +129,8 @@ class StoreWriter:
     def write(self, batch: TokenBatch) -> int:
         """Appends the pairs of a batch; returns how many."""
         sides = (
-            _cut(batch.input_tokens, batch.input_row_splits, self._limits[0], self._eos_id),
-            _cut(batch.target_tokens, batch.target_row_splits, self._limits[1], self._eos_id),
+            _cut(batch.input_tokens, batch.input_row_splits, self._limits[0], self.header.eos_id),
+            _cut(batch.target_tokens, batch.target_row_splits, self._limits[1], self.header.eos_id),
         )
         lengths = np.stack([side[1] for side in sides], axis=1).astype('<i4')
         offsets = self.header.tokens + np.cumsum(lengths.sum(axis=1), dtype='<i8')
@@ -142,11 +138,14 @@ class StoreWriter:
         self._files[_TOKENS].write(self._checked(tokens).tobytes())
         self._files[_OFFSETS].write(offsets.tobytes())
         self._files[_LENGTHS].write(lengths.tobytes())
-        self._files[_IDS].writelines(' '.join(id.splitlines()) + '\n' for id in batch.ids)
+        self._write_lines(_IDS, (' '.join(id.splitlines()) for id in batch.ids))
         if self.header.metric:
-            self._files[_EXAMPLES].writelines(to_json(e) + '\n' for e in batch.examples or ())
+            self._write_lines(_EXAMPLES, map(to_json, batch.examples or ()))
         self.header.add(lengths, [side[2] for side in sides])
         return len(lengths)
+
+    def _write_lines(self, name: str, lines: Iterable[str]) -> None:
+        self._files[name].writelines(f'{line}\n'.encode() for line in lines)
 
     def _checked(self, tokens: np.ndarray) -> np.ndarray:
         dtype = np.dtype(self.header.dtype).newbyteorder('<')
@@ -275,13 +274,12 @@ def _read_header(folder: Path) -> Header:
     path = folder / HEADER
     try:
         values = json.loads(path.read_text(encoding='utf-8'))
-        header = Header(**values)
-        header.longest, header.cut = tuple(header.longest), tuple(header.cut)
+        values |= {name: tuple(values[name]) for name in ('longest', 'cut')}
+        return Header(**values)
     except FileNotFoundError:
         raise UserError(f'{folder} is not a token store: it has no {HEADER}') from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f'{path} is damaged: {error}; run `fsa pack` again') from None
-    return header
 
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
