@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from tests.conftest import REPOSITORY
 
 from fsa_jax import gin_registry, stages
+from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
     REPOSITORY / 'README.md',

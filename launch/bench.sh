@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Benchmarks, by hand: ratios against torch, transformers and seqio, measured in one run, written as JSON.
+#   ./launch/bench.sh [--dry-run] [training decoding packing startup]       default: all four
+# Results go to docs/results/bench_*.json. Nothing else should run on the machine meanwhile.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+names=()
+for argument in "$@"; do
+  case $argument in
+    --dry-run) DRY_RUN=1 ;;
+    -h | --help) sed -n '2,4s/^# *//p' "$0"; exit ;;
+    *) names+=("$argument") ;;
+  esac
+done
+[ ${#names[@]} -gt 0 ] || names=(packing decoding training startup)
+
+cd "$ROOT"
+main_env
+if [ -z "$DRY_RUN" ] && ! python -c 'import torch' 2>/dev/null; then
+  install_into "$ROOT/.venv" -r "$ROOT/requirements-torch.txt"
+fi
+for name in "${names[@]}"; do
+  [ -f "tests/bench/$name.py" ] || fail "there is no benchmark $name (tests/bench/$name.py)"
+  run python -m "tests.bench.$name"
+done
