@@ -227,6 +227,12 @@ class PackConfig(Config):
     corpus: str = knob(
         '', 'the sentiment-understanding corpus: a folder or file of teacher answers'
     )
+    corpus_validation_fraction: float = knob(
+        0.01,
+        'share of the reviews of a corpus without validation files that becomes its validation split',
+        low=0.0,
+        high=0.5,
+    )
     input_length: int = knob(
         128, 'most input ids, </s> included; longer is cut and counted; 0: no cut', low=0
     )
