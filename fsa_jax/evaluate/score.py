@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -188,9 +189,11 @@ def print_table(scores: dict[str, dict[str, Any]]) -> None:
     """The scores as tables on standard output, in percent."""
     console = Console()
     for task, entry in scores.items():
-        table = Table(title=f'{task} ({entry["rows"]} sentences)', title_justify='left')
+        table = Table(
+            title=f'{task} ({entry["rows"]} sentences)', title_justify='left', box=box.SIMPLE_HEAD
+        )
         table.add_column('subset')
-        for column in ('sentences', 'P', 'R', 'F1', '95 %', 'strict F1', 'trivial F1'):
+        for column in ('sentences', 'P', 'R', 'F1', '95 %', 'strict F1', 'trivial'):
             table.add_column(column, justify='right')
         trivial = entry.get('baseline', {}).get('subsets', {})
         for name, s in entry.get('subsets', {}).items():
@@ -214,5 +217,5 @@ def percent(value: float) -> str:
 
 
 def interval(ends: Sequence[float] | None) -> str:
-    """`38.0 to 44.1` for (0.38, 0.441); `-` for none."""
-    return ' to '.join(percent(end) for end in ends) if ends else '-'
+    """`38.0–44.1` for (0.38, 0.441); `-` for none."""
+    return '–'.join(percent(end) for end in ends) if ends else '-'

@@ -1,0 +1,62 @@
+"""Where a result comes from: manifests, followed from each output to its inputs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fsa_jax import manifest
+
+
+@dataclass(frozen=True)
+class Node:
+    """An output folder or a file, with what its manifest says and what it was made from.
+
+    `state` is empty, or says that it is missing, unfinished, or changed since it was read; a node
+    whose `repeated` is set was met before, and is not followed again.
+    """
+
+    name: str
+    path: str
+    sha256: str = ''
+    stage: str = ''
+    config: str = ''
+    counts: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ''
+    state: str = ''
+    repeated: bool = False
+    inputs: tuple['Node', ...] = ()
+
+
+def trace(name: str, path: str, sha256: str, seen: set[str]) -> Node:
+    """The node of `path`, whose hash was `sha256` when it was read; `seen` collects what was met."""
+    folder = Path(path)
+    if not folder.exists():
+        return Node(name, path, sha256, state='missing')
+    config = folder / manifest.CONFIG
+    text = config.read_text(encoding='utf-8') if config.is_file() else ''
+    if not (folder / manifest.MANIFEST).is_file():
+        return Node(name, path, sha256, config=text, state='unfinished' if text else '')
+    content = manifest.read(folder)
+    repeated = f'{path} {sha256}' in seen
+    seen.add(f'{path} {sha256}')
+    return Node(
+        name,
+        path,
+        sha256,
+        stage=content['stage'],
+        config=text,
+        counts=content['counts'],
+        versions=content['versions'],
+        seconds=content['wall_seconds'],
+        finished=content['finished'],
+        state='' if manifest.digest(folder) == sha256 else 'changed since it was read',
+        repeated=repeated,
+        inputs=()
+        if repeated
+        else tuple(
+            trace(key, value['path'], value['sha256'], seen)
+            for key, value in content['inputs'].items()
+        ),
+    )
