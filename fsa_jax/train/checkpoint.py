@@ -1,0 +1,302 @@
+"""Model folders, and the checkpoints of a training run.
+
+    model/                    written by `train` and `import`; read by train, predict and export
+      model.json              the fields of T5Config
+      vocabulary/             spiece.model and its settings
+      checkpoints/<step>/     Orbax: params, training (optimizer state and step), checksums
+      best.json               {"step", "metric", "value"} where a run keeps the best by a metric
+
+A checkpoint holds a checksum of every array, so that a damaged one is known as such: the formats
+below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the same under any sharding.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from jax import Array
+from orbax.checkpoint import checkpoint_managers
+
+from fsa_jax.configs import T5Config
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.errors import UserError
+from fsa_jax.manifest import write_atomic
+from fsa_jax.model.t5 import Params, init_params
+from fsa_jax.optim import path_names
+from fsa_jax.progress import say
+from fsa_jax.train.state import TrainState
+
+MODEL, VOCABULARY, CHECKPOINTS, BEST = 'model.json', 'vocabulary', 'checkpoints', 'best.json'
+
+
+class Damaged(Exception):
+    """A checkpoint does not hold what was saved."""
+
+
+def abstract_params(config: T5Config) -> Params:
+    """Shapes and dtypes of the parameters of a model."""
+    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints of a model folder that are complete, oldest first."""
+    names = (path.name for path in (folder / CHECKPOINTS).glob('*'))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_best(folder: Path) -> dict[str, Any] | None:
+    """`best.json` of a model folder, None where it has none."""
+    path = folder / BEST
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """A trained or imported model on disk."""
+
+    folder: Path
+    config: T5Config
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary the model was trained with."""
+        return Vocabulary.load(self.folder / VOCABULARY)
+
+    def step(self, which: str = 'auto') -> int:
+        """The step of the 'latest' or 'best' checkpoint; 'auto' is best where the run kept one."""
+        there, best = steps(self.folder), read_best(self.folder)
+        if not there:
+            raise UserError(f'{self.folder} holds no checkpoint yet')
+        if which == 'latest' or (which == 'auto' and best is None):
+            return there[-1]
+        if best is None or best['step'] not in there:
+            raise UserError(
+                f'{self.folder} keeps no best checkpoint by a metric; '
+                f"expected which='latest' (steps {there})"
+            )
+        return best['step']
+
+    def load_params(self, which: str = 'auto', shardings: Any = None) -> Params:
+        """The parameters, float32, on the first local device or laid out by a tree of shardings.
+
+        UserError names the tensor whose shape is not that of model.json, or the damaged checkpoint.
+        """
+        path = (self.folder / CHECKPOINTS / str(self.step(which))).absolute()
+        abstract = abstract_params(self.config)
+        if shardings is None:
+            one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            shardings = jax.tree.map(lambda _: one, abstract)
+        try:
+            with _reader() as reader:
+                saved = reader.metadata(path).item_metadata['params'].tree
+                _check_shapes(abstract, saved, self.folder)
+                args = ocp.args.Composite(
+                    params=ocp.args.StandardRestore(_laid_out(abstract, shardings)),
+                    checksums=ocp.args.JsonRestore(),
+                )
+                items = reader.restore(path, args=args)
+            params = items['params']
+            _check({'params': params}, items['checksums'])
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f'{path} is damaged: {_first_line(error)}') from error
+        return params
+
+
+def _reader() -> ocp.Checkpointer:
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(
+            params=ocp.StandardCheckpointHandler(), checksums=ocp.JsonCheckpointHandler()
+        )
+    )
+
+
+def open_model(folder: str | Path) -> ModelFolder:
+    """The model in `folder`; UserError where there is none."""
+    folder = Path(folder)
+    path = folder / MODEL
+    try:
+        return ModelFolder(folder, T5Config(**json.loads(path.read_text())))
+    except FileNotFoundError:
+        raise UserError(
+            f'{folder} is not a model folder (of train or import): it has no {MODEL}'
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f'{path} does not hold the fields of T5Config: {error}') from None
+
+
+def write_header(folder: Path, config: T5Config, vocabulary: Vocabulary) -> None:
+    """Writes what a model folder holds beside its checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(dataclasses.asdict(config), indent=1) + '\n'
+    write_atomic(folder / MODEL, content)
+    vocabulary.save(folder / VOCABULARY)
+
+
+def write_model(
+    folder: Path, config: T5Config, vocabulary: Vocabulary, params: Params, step: int = 0
+) -> None:
+    """Writes a model folder with one checkpoint, without the state of an optimizer."""
+    _check_shapes(abstract_params(config), params, folder)
+    write_header(folder, config, vocabulary)
+    items = {
+        'params': ocp.args.StandardSave(jax.tree.map(jnp.asarray, params)),
+        'checksums': ocp.args.JsonSave(_checksums({'params': params})),
+    }
+    path = (folder / CHECKPOINTS / str(step)).absolute()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path, args=ocp.args.Composite(**items))
+
+
+class Checkpoints:
+    """The checkpoints of a running job: saved in the background, `keep` latest and the best kept.
+
+    `best_step()` is asked at every save which step is the best so far (None: none yet).
+    """
+
+    def __init__(self, folder: Path, keep: int, best_step: Callable[[], int | None]):
+        self._folder, self._keep, self._best_step = folder, keep, best_step
+        self._root = (folder / CHECKPOINTS).absolute()
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [checkpoint_managers.LatestN(keep), _Only(best_step)]
+        )
+        self._manager = ocp.CheckpointManager(
+            self._root,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, cleanup_tmp_directories=True
+            ),
+            item_names=('params', 'training', 'checksums'),
+        )
+
+    def save(self, state: TrainState) -> None:
+        """Begins to save `state`, unless it is saved already; returns when it is copied."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        items = _items(state)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                **{name: ocp.args.StandardSave(item) for name, item in items.items()},
+                checksums=ocp.args.JsonSave(_checksums(items)),
+            ),
+        )
+
+    def restore(self, abstract: TrainState) -> TrainState | None:
+        """The newest good checkpoint in the shapes, dtypes and shardings of `abstract`, or None.
+
+        A damaged one is said, and set aside as `<step>.damaged`, so that its step can be saved anew.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._restore(step, abstract)
+            except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
+                say(f'checkpoint {step} is damaged ({_first_line(error)}); trying the one before')
+                self._set_aside(step)
+        return None
+
+    def _restore(self, step: int, abstract: TrainState) -> TrainState:
+        items = _items(abstract)
+        args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
+        args['checksums'] = ocp.args.JsonRestore()
+        restored = dict(self._manager.restore(step, args=ocp.args.Composite(**args)))
+        _check(restored, restored.pop('checksums'))
+        return TrainState(params=restored['params'], **restored['training'])
+
+    def _set_aside(self, step: int) -> None:
+        aside = self._root / f'{step}.damaged'
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self._root / f'{step}.damaged{number}'
+        (self._root / str(step)).rename(aside)
+        self._manager.reload()
+
+    def latest(self) -> int | None:
+        """The newest step that is safely on disk."""
+        self.wait()
+        return self._manager.latest_step()
+
+    def wait(self) -> None:
+        """Returns when all that was begun is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and drops what the last evaluation made superfluous."""
+        self.wait()
+        kept = {*self._manager.all_steps()[-self._keep :], self._best_step()}
+        for step in self._manager.all_steps():
+            if step not in kept:
+                self._manager.delete(step)
+        self._manager.close()
+
+
+class _Only(checkpoint_managers.PreservationPolicy):
+    """Keeps the step that a function names."""
+
+    def __init__(self, step: Callable[[], int | None]):
+        self._step = step
+
+    def should_preserve(self, checkpoints, *, context):
+        return [checkpoint.step == self._step() for checkpoint in checkpoints]
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    return {
+        'params': state.params,
+        'training': {'step': state.step, 'opt_state': state.opt_state},
+    }
+
+
+@jax.jit
+def _sums(tree: Any) -> Any:
+    """The sum, modulo 2^32, of each array's bits taken as unsigned integers."""
+
+    def bits(x: Array) -> Array:
+        words = jax.lax.bitcast_convert_type(x, jnp.dtype(f'uint{8 * x.dtype.itemsize}'))
+        return jnp.sum(words, dtype=jnp.uint32)
+
+    return jax.tree.map(bits, tree)
+
+
+def _checksums(items: dict[str, Any]) -> dict[str, int]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(_sums(items)))
+    return {'/'.join(path_names(path)): int(value) for path, value in leaves}
+
+
+def _check(items: dict[str, Any], expected: dict[str, int]) -> None:
+    for name, value in _checksums(items).items():
+        if expected[name] != value:
+            raise Damaged(f'{name} does not have its checksum')
+
+
+def _check_shapes(expected: Params, saved: Params, folder: Path) -> None:
+    """UserError names the first tensor that differs between a model and what is saved of it."""
+
+    def shapes(tree):
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {'/'.join(path_names(path)): tuple(leaf.shape) for path, leaf in leaves}
+
+    wanted, there = shapes(expected), shapes(saved)
+    for name in sorted(wanted | there):
+        if wanted.get(name) != there.get(name):
+            raise UserError(
+                f'{folder}: {name} has shape {there.get(name)}, but {MODEL} says {wanted.get(name)}'
+            )
+
+
+def _laid_out(abstract: Any, shardings: Any) -> Any:
+    return jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

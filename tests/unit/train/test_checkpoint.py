@@ -1,0 +1,138 @@
+"""Model folders and the checkpoints of a run."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fsa_jax.configs import T5Config
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.errors import UserError
+from fsa_jax.model.t5 import init_params
+from fsa_jax.train import checkpoint
+from fsa_jax.train.checkpoint import Checkpoints, open_model, write_model
+from fsa_jax.train.state import TrainState
+
+TINY = T5Config(
+    vocab_size=300, d_model=8, d_kv=4, d_ff=16, num_layers=2, num_decoder_layers=2, num_heads=2
+)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope='module')
+def params():
+    return init_params(TINY, jax.random.key(0))
+
+
+@pytest.fixture
+def model(tmp_path, params, tiny_spiece):
+    write_model(tmp_path / 'model', TINY, Vocabulary(tiny_spiece), params)
+    return tmp_path / 'model'
+
+
+def test_a_model_folder_gives_back_what_was_written(model, params, tiny_spiece):
+    opened = open_model(model)
+    assert opened.config == TINY
+    assert opened.vocabulary.sha256 == Vocabulary(tiny_spiece).sha256
+    assert opened.step() == 0
+    assert_equal(opened.load_params(), params)
+
+
+def damage(folder):
+    """Flips a byte in the middle of every file of array data."""
+    for path in folder.rglob('d/*'):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+
+
+def test_unusable_model_folders_are_named(tmp_path, model):
+    with pytest.raises(UserError, match='is not a model folder'):
+        open_model(tmp_path)
+    with pytest.raises(UserError, match='keeps no best checkpoint'):
+        open_model(model).load_params('best')
+    damage(model / 'checkpoints/0/params')
+    with pytest.raises(UserError, match='checkpoints/0 is damaged'):
+        open_model(model).load_params()
+
+
+def test_a_tensor_of_another_shape_is_named(model):
+    fields = json.loads((model / 'model.json').read_text()) | {'d_ff': 32}
+    (model / 'model.json').write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=r'layers/mlp/wi/kernel has shape \(2, 8, 16\)'):
+        open_model(model).load_params()
+
+
+def state(step, value=1.0):
+    params = {'w': jnp.arange(2048.0) * value, 'layers': {'b': jnp.ones((2, 3), jnp.bfloat16)}}
+    created = TrainState.create(params, optax.adam(1e-3))
+    return TrainState(jnp.int32(step), params, jax.tree.map(lambda x: x + 1, created.opt_state))
+
+
+def abstract(example):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), example
+    )
+
+
+def test_a_run_restores_its_newest_state(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, best_step=lambda: None)
+    assert checkpoints.restore(abstract(state(0))) is None
+    for step in (1, 2, 3):
+        checkpoints.save(state(step, value=step))
+    checkpoints.close()
+    assert checkpoint.steps(tmp_path) == [2, 3]
+    again = Checkpoints(tmp_path, keep=2, best_step=lambda: None)
+    assert_equal(again.restore(abstract(state(0))), state(3, value=3))
+    again.close()
+
+
+def test_latest_and_best_are_kept(tmp_path):
+    best = {1: 1, 2: 1, 3: 3, 4: 3, 5: 3, 6: 6}  # the best step known when a step is saved
+    now = 0
+    checkpoints = Checkpoints(tmp_path, keep=1, best_step=lambda: best.get(now))
+    for now in best:
+        checkpoints.save(state(now))
+        checkpoints.wait()
+        assert checkpoint.steps(tmp_path) == sorted({now, best[now]})
+    checkpoints.close()
+    assert checkpoint.steps(tmp_path) == [6]
+
+
+@pytest.mark.parametrize('how', ['byte flipped', 'array lost', 'file cut'])
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, capsys, how):
+    checkpoints = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    for step in (1, 2):
+        checkpoints.save(state(step, value=step))
+    checkpoints.close()
+    newest = tmp_path / 'checkpoints/2'
+    if how == 'byte flipped':
+        damage(newest)
+    elif how == 'file cut':
+        for path in newest.rglob('d/*'):
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        for path in newest.rglob('d/*'):
+            path.unlink()
+    again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    assert_equal(again.restore(abstract(state(0))), state(1, value=1))
+    assert 'checkpoint 2 is damaged' in capsys.readouterr().err
+    again.save(state(2, value=5))  # its step is free again
+    again.close()
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    assert (tmp_path / 'checkpoints/2.damaged').is_dir()
+
+
+def test_the_checksum_alone_finds_a_changed_value(tmp_path):
+    items = {'params': {'w': jnp.arange(8.0)}}
+    sums = checkpoint._checksums(items)
+    checkpoint._check(items, sums)
+    for change in (1e-30, jnp.nan):
+        with pytest.raises(checkpoint.Damaged, match='params/w'):
+            checkpoint._check({'params': {'w': items['params']['w'].at[0].set(change)}}, sums)
