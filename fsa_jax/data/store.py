@@ -8,7 +8,7 @@
         offsets.bin               int64 [n + 1]: where pair i begins in tokens.bin
         lengths.bin               int32 [n, 2]: ids of its input and of its target, </s> included
         ids.txt                   one id a line
-        examples.jsonl            sentence, gold text and subsets, where the task has a metric
+        examples.jsonl            text, gold and subsets of each pair, where the source gives them
 
 All numbers are little-endian. A writer streams: it holds one batch, however large the corpus.
 """
@@ -16,9 +16,7 @@ All numbers are little-endian. A writer streams: it holds one batch, however lar
 import dataclasses
 import itertools
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -27,11 +25,11 @@ import numpy as np
 from fsa_jax import manifest
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError, nearest
-from fsa_jax.records import Example, read_jsonl, to_json
+from fsa_jax.records import Example, from_json
 
 HEADER = 'store.json'
-_TOKENS, _OFFSETS, _LENGTHS = 'tokens.bin', 'offsets.bin', 'lengths.bin'
-_IDS, _EXAMPLES = 'ids.txt', 'examples.jsonl'
+TOKENS, OFFSETS, LENGTHS = 'tokens.bin', 'offsets.bin', 'lengths.bin'
+IDS, EXAMPLES = 'ids.txt', 'examples.jsonl'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,102 +77,14 @@ class Header:
     tokens: int = 0
     longest: tuple[int, int] = (0, 0)
     cut: tuple[int, int] = (0, 0)
+    examples: bool = False
 
-    def add(self, lengths: np.ndarray, cut: Sequence[int]) -> None:
-        """Counts further pairs: their lengths, int32 [n, 2], and how many were cut on each side."""
+    def add(self, lengths: np.ndarray) -> None:
+        """Counts further pairs of these lengths, int [n, 2]."""
         self.pairs += len(lengths)
         self.tokens += int(lengths.sum())
         longest = lengths.max(axis=0, initial=0).tolist()
         self.longest = max(self.longest[0], longest[0]), max(self.longest[1], longest[1])
-        self.cut = self.cut[0] + int(cut[0]), self.cut[1] + int(cut[1])
-
-
-class StoreWriter:
-    """Appends batches to the store of one task split; a context manager, whole after it closed.
-
-    Inputs longer than `limits[0]` and targets longer than `limits[1]` ids are cut and counted; a
-    final `</s>` stays at the cut. 0 is no limit.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        vocabulary: Vocabulary,
-        *,
-        task: str,
-        split: str,
-        metric: str = '',
-        rate: float = 1.0,
-        limits: tuple[int, int] = (0, 0),
-    ):
-        dtype = 'uint16' if vocabulary.size <= 1 << 16 else 'int32'
-        self.header = Header(task, split, vocabulary.sha256, dtype, vocabulary.eos_id, metric, rate)
-        self._folder, self._limits = folder, limits
-        folder.mkdir(parents=True)
-
-    def __enter__(self) -> 'StoreWriter':
-        self._stack = ExitStack()
-        names = (_TOKENS, _OFFSETS, _LENGTHS, _IDS, *((_EXAMPLES,) if self.header.metric else ()))
-        self._files = {
-            name: self._stack.enter_context((self._folder / name).open('wb')) for name in names
-        }
-        self._files[_OFFSETS].write(np.int64(0).tobytes())
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        self._stack.close()
-        if kind is None:
-            _write_header(self._folder, self.header)
-
-    def write(self, batch: TokenBatch) -> int:
-        """Appends the pairs of a batch; returns how many."""
-        sides = (
-            _cut(batch.input_tokens, batch.input_row_splits, self._limits[0], self.header.eos_id),
-            _cut(batch.target_tokens, batch.target_row_splits, self._limits[1], self.header.eos_id),
-        )
-        lengths = np.stack([side[1] for side in sides], axis=1).astype('<i4')
-        offsets = self.header.tokens + np.cumsum(lengths.sum(axis=1), dtype='<i8')
-        tokens = _interleave(sides[0][0], sides[1][0], lengths)
-        self._files[_TOKENS].write(self._checked(tokens).tobytes())
-        self._files[_OFFSETS].write(offsets.tobytes())
-        self._files[_LENGTHS].write(lengths.tobytes())
-        self._write_lines(_IDS, (' '.join(id.splitlines()) for id in batch.ids))
-        if self.header.metric:
-            self._write_lines(_EXAMPLES, map(to_json, batch.examples or ()))
-        self.header.add(lengths, [side[2] for side in sides])
-        return len(lengths)
-
-    def _write_lines(self, name: str, lines: Iterable[str]) -> None:
-        self._files[name].writelines(f'{line}\n'.encode() for line in lines)
-
-    def _checked(self, tokens: np.ndarray) -> np.ndarray:
-        dtype = np.dtype(self.header.dtype).newbyteorder('<')
-        if tokens.size and (tokens.min() < 0 or tokens.max() > np.iinfo(dtype).max):
-            raise UserError(
-                f'{self.header.task}: token ids {tokens.min()} to {tokens.max()} do not fit the '
-                f'vocabulary (VocabularyConfig.path); expected ids up to {np.iinfo(dtype).max}'
-            )
-        return tokens.astype(dtype)
-
-
-def _cut(tokens: np.ndarray, row_splits: np.ndarray, limit: int, eos_id: int):
-    """Ragged rows cut to `limit` ids: (flat tokens, lengths int [n], how many rows were cut)."""
-    starts, lengths = row_splits[:-1], np.diff(row_splits)
-    if not limit or not (too_long := lengths > limit).any():
-        return tokens, lengths, 0
-    kept = np.minimum(lengths, limit)
-    ended = too_long & (tokens[np.maximum(row_splits[1:] - 1, 0)] == eos_id)
-    cut = tokens[ragged_index(starts, kept)]
-    cut[np.cumsum(kept)[ended] - 1] = eos_id
-    return cut, kept, int(too_long.sum())
-
-
-def _interleave(inputs: np.ndarray, targets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """input 0, target 0, input 1, target 1, ... of flat inputs and targets; `lengths` is [n, 2]."""
-    is_target = np.repeat(np.tile([False, True], len(lengths)), lengths.reshape(-1))
-    tokens = np.empty(len(is_target), np.int32)
-    tokens[is_target], tokens[~is_target] = targets, inputs
-    return tokens
 
 
 def ragged_index(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -184,44 +94,18 @@ def ragged_index(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(shift, lengths)
 
 
-def _write_header(folder: Path, header: Header) -> None:
-    manifest.write_atomic(folder / HEADER, json.dumps(dataclasses.asdict(header), indent=1) + '\n')
-
-
-def merge(shards: Sequence[Path], folder: Path) -> Header:
-    """Joins stores, in order, into the store `folder`, and removes them."""
-    if len(shards) == 1:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shards[0].rename(folder)
-        return _read_header(folder)
-    folder.mkdir(parents=True)
-    header = dataclasses.replace(_read_header(shards[0]), pairs=0, tokens=0, cut=(0, 0))
-    (folder / _OFFSETS).write_bytes(np.int64(0).tobytes())
-    for shard in shards:
-        store = TokenStore.open(shard)
-        with open(folder / _OFFSETS, 'ab') as file:
-            file.write((store.offsets[1:] + header.tokens).tobytes())
-        for name in (_TOKENS, _LENGTHS, _IDS, *((_EXAMPLES,) if store.metric else ())):
-            with open(folder / name, 'ab') as file, open(shard / name, 'rb') as part:
-                shutil.copyfileobj(part, file)
-        header.add(store.lengths, store.header.cut)
-        shutil.rmtree(shard)
-    _write_header(folder, header)
-    return header
-
-
 class TokenStore:
     """The pairs of one task split, memory-mapped: opening it reads a header, not the tokens."""
 
     def __init__(self, folder: Path, header: Header):
         """Maps the files of `folder`; `TokenStore.open` reads the header too."""
         self.folder, self.header = folder, header
-        self.tokens = _map(folder / _TOKENS, header.dtype, (header.tokens,))
-        self.offsets = _map(folder / _OFFSETS, 'int64', (header.pairs + 1,))
-        self.lengths = _map(folder / _LENGTHS, 'int32', (header.pairs, 2))
+        self.tokens = _map(folder / TOKENS, header.dtype, (header.tokens,))
+        self.offsets = _map(folder / OFFSETS, 'int64', (header.pairs + 1,))
+        self.lengths = _map(folder / LENGTHS, 'int32', (header.pairs, 2))
         if self.offsets[-1] != header.tokens:
             raise UserError(
-                f'{folder / _OFFSETS} is damaged: it ends at token {self.offsets[-1]} of '
+                f'{folder / OFFSETS} is damaged: it ends at token {self.offsets[-1]} of '
                 f'{header.tokens}; run `fsa pack` again'
             )
 
@@ -257,17 +141,33 @@ class TokenStore:
         )
         return self.tokens[start:middle], self.tokens[middle:end]
 
+    def block(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens, lengths [n, 2]) of the pairs from `start` to `end` or the last, flat."""
+        end = min(end, len(self))
+        start = min(start, end)
+        return self.tokens[self.offsets[start] : self.offsets[end]], self.lengths[start:end]
+
     def ids(self, start: int = 0) -> Iterator[str]:
         """Ids of the pairs from `start` on."""
-        with open(self.folder / _IDS, encoding='utf-8') as file:
-            for line in itertools.islice(file, start, None):
-                yield line.rstrip('\n')
+        return _lines(self.folder / IDS, start)
+
+    def example_lines(self, start: int = 0) -> Iterator[str]:
+        """The examples as they are stored, a line of JSON each."""
+        if not self.header.examples and len(self):
+            raise UserError(f'{self.folder} holds no texts: task {self.task!r} has no metric')
+        return _lines(self.folder / EXAMPLES, start) if len(self) else iter(())
 
     def examples(self, start: int = 0) -> Iterator[Example]:
-        """Text, gold and subsets of the pairs from `start` on, where the task has a metric."""
-        if not self.metric:
-            raise UserError(f'{self.folder} holds no texts: task {self.task!r} has no metric')
-        return itertools.islice(read_jsonl(Example, self.folder / _EXAMPLES), start, None)
+        """Text, gold and subsets of the pairs from `start` on, where the store keeps them."""
+        where = self.folder / EXAMPLES
+        for number, line in enumerate(self.example_lines(start), start + 1):
+            yield from_json(Example, line, f'{where}:{number}')
+
+
+def _lines(path: Path, start: int) -> Iterator[str]:
+    with open(path, encoding='utf-8', newline='\n') as file:
+        for line in itertools.islice(file, start, None):
+            yield line.removesuffix('\n')
 
 
 def _read_header(folder: Path) -> Header:

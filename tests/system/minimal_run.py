@@ -49,7 +49,8 @@ def write_packed(folder: Path, vocabulary) -> None:
     """A packed folder of one small ATSA task, made without seqio."""
     from fsa_jax import configs as c
     from fsa_jax import manifest
-    from fsa_jax.data.store import StoreWriter, TokenBatch
+    from fsa_jax.data.store import TokenBatch
+    from fsa_jax.data.store_writer import StoreWriter
     from fsa_jax.records import Example
 
     words = ['food', 'service', 'screen', 'battery']

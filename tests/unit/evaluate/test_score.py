@@ -8,7 +8,8 @@ import pytest
 
 from fsa_jax import manifest, stages
 from fsa_jax.configs import ScoreConfig, VocabularyConfig
-from fsa_jax.data.store import StoreWriter, TokenBatch
+from fsa_jax.data.store import TokenBatch
+from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import baseline, bootstrap, f1
