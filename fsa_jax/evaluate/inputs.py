@@ -1,0 +1,166 @@
+"""Readers of a user's own file: .txt, .jsonl, .csv or .parquet, one row at a time.
+
+Every row comes out, in order; what is wrong with one is flagged on it ('empty', 'unreadable').
+Only a file that cannot be cut into rows at all stops with an error, which names file and line.
+"""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fsa_jax.errors import UserError, nearest
+
+_PARQUET_BATCH = 1024  # rows of a Parquet file in memory at once
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """A row of the user's file: its text, and all columns but text and id in `extra`."""
+
+    id: str
+    text: str
+    flags: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_rows(path: Path, text_field: str, id_field: str = '') -> Iterator[InputRow]:
+    """Rows of `path` in file order, in constant memory.
+
+    A .txt holds one text a line; the other formats hold columns, of which `text_field` is the text
+    and `id_field` the id (empty: the number of the row, from 1). A text that is blank or missing is
+    flagged 'empty', one that is no text (a number, a list) 'unreadable' and kept in `extra`.
+
+    Raises:
+      UserError: unknown file type, no rows, a column that is not there (with the nearest name), or
+        a line that cannot be read (named by file and line).
+    """
+    if path.suffix.lower() not in _READERS:
+        raise UserError(
+            f'PredictConfig.input={str(path)!r} ends in {path.suffix!r}; expected one of '
+            + ', '.join(_READERS)
+        )
+    if path.suffix.lower() == '.txt':
+        text_field, id_field = 'text', ''
+    number = 0
+    for number, columns in enumerate(_READERS[path.suffix.lower()](path), 1):
+        if number == 1:
+            _check_columns(path, columns, text_field=text_field, id_field=id_field)
+        yield _row(number, columns, text_field, id_field)
+    if not number:
+        raise UserError(f'{path} has no rows; expected at least one text')
+
+
+def _check_columns(path: Path, columns: dict[str, Any], **wanted: str) -> None:
+    for knob, name in wanted.items():
+        if name and name not in columns:
+            raise UserError(
+                f'{path} has no column {name!r} (PredictConfig.{knob}); it has '
+                f'{", ".join(map(repr, columns))}{nearest(name, columns)}'
+            )
+
+
+def _row(number: int, columns: dict[str, Any], text_field: str, id_field: str) -> InputRow:
+    text = columns.get(text_field)
+    identity = columns.get(id_field) if id_field else number
+    kept = {k: v for k, v in columns.items() if k != id_field}
+    flags: tuple[str, ...] = ()
+    if isinstance(text, str) or text is None:
+        kept.pop(text_field, None)
+        flags = () if text and text.strip() else ('empty',)
+    else:
+        flags, text = ('unreadable',), ''
+    return InputRow(
+        id=str(number if identity is None else identity),
+        text=(text or '').encode('utf-8', 'replace').decode(),  # JSON may hold half a character
+        flags=flags,
+        extra=kept,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines with their line ends, a BOM left out."""
+    with open(path, 'rb') as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield number, line.decode('utf-8-sig' if number == 1 else 'utf-8')
+            except UnicodeDecodeError as error:
+                raise UserError(f'{path}:{number}: expected UTF-8 text; {error.reason}') from None
+
+
+def _read_txt(path: Path) -> Iterator[dict[str, Any]]:
+    for _, line in _lines(path):
+        yield {'text': line.rstrip('\r\n')}
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            columns = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
+        except ValueError as error:
+            raise UserError(f'{path}:{number}: expected one JSON object a line; {error}') from None
+        if not isinstance(columns, dict):
+            raise UserError(
+                f'{path}:{number}: expected a JSON object; got {type(columns).__name__}'
+            )
+        yield columns
+
+
+def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
+    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise UserError(f'{path}:1: column {twice!r} stands twice in the header')
+        for values in reader:
+            if not values:
+                continue  # a blank line
+            if len(values) != len(header):
+                raise UserError(
+                    f'{path}:{reader.line_num}: expected {len(header)} columns as in the header; '
+                    f'got {len(values)}'
+                )
+            yield dict(zip(header, values))
+    except csv.Error as error:
+        raise UserError(f'{path}:{reader.line_num}: not readable as CSV: {error}') from None
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
+                for columns in batch.to_pylist():
+                    yield {name: _json_value(value) for name, value in columns.items()}
+    except pyarrow.ArrowInvalid as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'{path} is not readable as Parquet: {reason}') from None
+
+
+def _json_value(value: Any) -> Any:
+    """A Parquet value as JSON holds it: NaN becomes null; a date, decimal or bytes its text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _json_value(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(v) for v in value]
+    return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
+_READERS = {
+    '.txt': _read_txt,
+    '.jsonl': _read_jsonl,
+    '.csv': _read_csv,
+    '.parquet': _read_parquet,
+}

@@ -1,0 +1,230 @@
+"""The predict stage: text for every row of a task split, or of a user's own file, in order.
+
+Rows stream through in chunks that are read, decoded and written together; a mark beside the output
+says how far the whole chunks reach. After a kill the tail beyond it is cut off and the run goes on
+there, so the result is, byte for byte, that of a run that was never stopped.
+"""
+
+import collections
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsa_jax import manifest, partition, progress
+from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
+from fsa_jax.data.store import PackedFolder, TokenStore
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.decode import Generator
+from fsa_jax.errors import UserError
+from fsa_jax.evaluate.inputs import read_rows
+from fsa_jax.records import Prediction, to_json
+from fsa_jax.train.checkpoint import ModelFolder, open_model
+
+PREDICTIONS = 'predictions.jsonl'
+_MARK = '.predictions.mark.json'
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is decoded: input ids (none: nothing to decode), and the record to fill in."""
+
+    input_ids: list[int]
+    prediction: Prediction
+
+
+def run(
+    out: manifest.Output, config: PredictConfig, decode: DecodeConfig, mesh: MeshConfig
+) -> None:
+    """Writes predictions.jsonl (records.Prediction), one line a row, in order.
+
+    Raises:
+      UserError: neither or both of `data` and `input`, another vocabulary in the packed folder than
+        in the model, an unknown task, split or column, an unreadable file, or an output that was
+        begun from other inputs.
+    """
+    if bool(config.data) == bool(config.input):
+        raise UserError(
+            'predict takes PredictConfig.data (a packed folder) or PredictConfig.input (your own '
+            f'file): exactly one; got data={config.data!r}, input={config.input!r}'
+        )
+    if not config.model:
+        raise UserError('PredictConfig.model is empty; expected a model folder of train or import')
+    source = out.read('data', config.data) if config.data else out.read('input', config.input)
+    model = open_model(out.read('model', config.model))
+    if config.data:
+        total, rows = _packed_rows(PackedFolder(source), config, decode, model.vocabulary)
+    else:
+        total, rows = _own_rows(source, config, model.vocabulary)
+    with _Writer(out) as writer, progress.track('predict', total, 'rows', writer.rows) as bar:
+        rows = itertools.islice(rows, writer.rows, None)
+        for predictions in predict(rows, model, config, decode, mesh, first=writer.rows):
+            writer.write(predictions)
+            bar.update(len(predictions))
+
+
+def predict(
+    rows: Iterable[Row],
+    model: ModelFolder,
+    config: PredictConfig,
+    decode: DecodeConfig,
+    mesh: MeshConfig,
+    *,
+    first: int = 0,
+) -> Iterator[list[Prediction]]:
+    """Predictions of `rows` in order, a chunk at a time; a chunk holds rows of one task.
+
+    `first` is the number of the first row: a sampled text depends on the number of its row and the
+    seed, on nothing else.
+    """
+    device_mesh = partition.make_mesh(mesh)
+    generator = Generator(model.config, decode, device_mesh)
+    params = model.load_params(config.which)
+    for chunk in _chunks(rows, config.chunk):
+        task = chunk[0].prediction.task
+        decoded = [i for i, row in enumerate(chunk) if row.input_ids]
+        texts = [''] * len(chunk)
+        generated = generator.generate(
+            params,
+            [chunk[i].input_ids for i in decoded],
+            decode.task_max_new_tokens.get(task, decode.max_new_tokens),
+            rows=[first + i for i in decoded],
+        )
+        for i, ids in zip(decoded, generated):
+            texts[i] = model.vocabulary.decode(ids)
+        first += len(chunk)
+        yield [
+            dataclasses.replace(row.prediction, prediction=text) for row, text in zip(chunk, texts)
+        ]
+
+
+def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    for _, same_task in itertools.groupby(rows, key=lambda row: row.prediction.task):
+        while chunk := list(itertools.islice(same_task, size)):
+            yield chunk
+
+
+def _cut(input_ids: list[int], length: int) -> tuple[list[int], tuple[str, ...]]:
+    """At most `length` ids; a cut keeps the last id, </s>, and is flagged."""
+    if len(input_ids) <= length:
+        return input_ids, ()
+    return [*input_ids[: length - 1], input_ids[-1]], ('truncated',)
+
+
+# ---------------------------------------------------------------------------------------------
+# Where rows come from
+
+
+def _own_rows(path: Path, config: PredictConfig, vocabulary: Vocabulary):
+    """(count, rows) of the user's file. Counting reads all of it, so a broken line shows at once."""
+    if config.split != PredictConfig.split or config.tasks:
+        raise UserError(
+            'PredictConfig.tasks and split choose among a packed folder (PredictConfig.data); '
+            'with PredictConfig.input leave them out'
+        )
+    total = sum(1 for _ in read_rows(path, config.text_field, config.id_field))
+
+    def rows() -> Iterator[Row]:
+        for row in read_rows(path, config.text_field, config.id_field):
+            input_ids: list[int] = []
+            flags = row.flags
+            if not flags:
+                full = [*vocabulary.encode(row.text), vocabulary.eos_id]
+                input_ids, flags = _cut(full, config.input_length)
+            yield Row(
+                input_ids,
+                Prediction(row.id, row.text, '', task=config.task, flags=flags, extra=row.extra),
+            )
+
+    return total, rows()
+
+
+def _packed_rows(
+    packed: PackedFolder, config: PredictConfig, decode: DecodeConfig, vocabulary: Vocabulary
+):
+    """(count, rows) of one split of the packed tasks, task after task."""
+    packed.check_vocabulary(vocabulary, config.model)
+    for task in decode.task_max_new_tokens:
+        packed.splits(task)  # a misspelt task is an error
+    stores = packed.stores(config.split, config.tasks).values()
+    rows = (row for store in stores for row in _store_rows(store, config.input_length, vocabulary))
+    return sum(map(len, stores)), rows
+
+
+def _store_rows(store: TokenStore, length: int, vocabulary: Vocabulary) -> Iterator[Row]:
+    """Rows of a store; the texts of a task without a metric are those of its ids."""
+    examples = store.examples() if store.metric else itertools.repeat(None)
+    for i, (row_id, example) in enumerate(zip(store.ids(), examples)):
+        full, target_ids = (ids.tolist() for ids in store.pair(i))
+        input_ids, flags = _cut(full, length)
+        prediction = Prediction(
+            row_id,
+            example.sentence if example else vocabulary.decode(full),
+            '',
+            task=store.task,
+            metric=store.metric,
+            gold=example.gold if example else vocabulary.decode(target_ids),
+            subsets=example.subsets if example else (),
+            flags=flags,
+        )
+        yield Row(input_ids, prediction)
+
+
+# ---------------------------------------------------------------------------------------------
+# Where predictions go
+
+
+class _Writer:
+    """Appends chunks to predictions.jsonl; `rows` is how many a killed run left whole."""
+
+    def __init__(self, out: manifest.Output):
+        self.path, self.mark = out.folder / PREDICTIONS, out.folder / _MARK
+        self.out = out
+        mark = self._read_mark()
+        self.rows: int = mark['rows']
+        self.flags = collections.Counter(mark['flags'])
+        self.file = open(self.path, 'ab')  # noqa: SIM115 - closed by __exit__
+        self.file.truncate(mark['bytes'])
+
+    def _read_mark(self) -> dict[str, Any]:
+        empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'flags': {}}
+        if not self.mark.exists():
+            return empty
+        mark = json.loads(self.mark.read_text())
+        if mark['inputs'] != self.out.inputs:
+            changed = [k for k, v in self.out.inputs.items() if mark['inputs'].get(k) != v]
+            raise UserError(
+                f'--output={self.out.folder} was begun from another {" and ".join(changed)} (its '
+                'hash differs); choose another folder or --overwrite'
+            )
+        whole = self.path.exists() and self.path.stat().st_size >= mark['bytes']
+        return mark if whole else empty
+
+    def __enter__(self):
+        return self
+
+    def write(self, predictions: list[Prediction]) -> None:
+        """Appends one chunk; on return it is on disk and marked."""
+        lines = ''.join(to_json(p) + '\n' for p in predictions)
+        self.file.write(lines.encode('utf-8', 'replace'))
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.rows += len(predictions)
+        self.flags.update(flag for p in predictions for flag in p.flags)
+        mark = {
+            'inputs': self.out.inputs,
+            'rows': self.rows,
+            'bytes': self.file.tell(),
+            'flags': self.flags,
+        }
+        manifest.write_atomic(self.mark, json.dumps(mark))
+
+    def __exit__(self, kind, *_):
+        self.file.close()
+        if kind is None:
+            self.out.counts.update(rows=self.rows, **self.flags)
+            self.mark.unlink(missing_ok=True)
