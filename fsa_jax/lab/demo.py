@@ -17,6 +17,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fsa_jax import manifest, stages
 from fsa_jax.configs import (
@@ -216,7 +217,7 @@ def _export(folder: Path, demo: DemoConfig, scores: dict[str, Path]) -> Path:
     return exported
 
 
-def _summary(demo: DemoConfig, scores: dict[str, Path]) -> dict[str, dict[str, float]]:
+def _summary(demo: DemoConfig, scores: dict[str, Path]) -> dict[str, Any]:
     """Prints mean and spread of test F1 over the seeds; returns it for the manifest."""
     from rich.console import Console
     from rich.table import Table
@@ -228,21 +229,26 @@ def _summary(demo: DemoConfig, scores: dict[str, Path]) -> dict[str, dict[str, f
     summary = {}
     for dataset in demo.datasets:
         read = {
-            system: [_normal(scores[f'{dataset}/{system}/seed{seed}']) for seed in demo.seeds]
+            system: [_scores(scores[f'{dataset}/{system}/seed{seed}']) for seed in demo.seeds]
             for system in SYSTEMS
         }
-        f1 = {system: [100 * row['f1'] for row in rows] for system, rows in read.items()}
-        baseline = 100 * read['control'][0]['baseline_f1']
+        f1 = {system: [_normal_f1(task) for task in tasks] for system, tasks in read.items()}
+        baseline = _normal_f1(read['control'][0]['baseline'])
         mean = {system: statistics.mean(values) for system, values in f1.items()}
         spread = {s: statistics.stdev(v) if len(v) > 1 else 0.0 for s, v in f1.items()}
         gain = mean['student'] - mean['control']
         shown = [f'{mean[s]:.2f} ± {spread[s]:.2f}' for s in SYSTEMS]
         table.add_row(dataset, f'{baseline:.2f}', *shown, f'{gain:+.2f}')
-        summary[dataset] = {'baseline': baseline, **mean, 'gain': gain}
+        summary[dataset] = {'baseline': baseline, 'f1': f1, 'gain': gain}
     Console().print(table)
     return summary
 
 
-def _normal(scores: Path) -> dict[str, float]:
-    (task,) = json.loads((scores / 'scores.json').read_text())['tasks'].values()
-    return task['normal']
+def _scores(folder: Path) -> dict[str, Any]:
+    """What `fsa score` says of the one task in the folder."""
+    (task,) = json.loads((folder / 'scores.json').read_text())['tasks'].values()
+    return task
+
+
+def _normal_f1(task: dict[str, Any]) -> float:
+    return 100 * task['subsets']['normal']['f1']
