@@ -13,7 +13,7 @@ below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the sa
 import dataclasses
 import json
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.manifest import write_atomic
-from fsa_jax.model.t5 import Params, init_params
+from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
+from fsa_jax.partition import abstract_params
 from fsa_jax.progress import say
 from fsa_jax.train.state import TrainState
 
@@ -37,11 +38,6 @@ MODEL, VOCABULARY, CHECKPOINTS, BEST = 'model.json', 'vocabulary', 'checkpoints'
 
 class Damaged(Exception):
     """A checkpoint does not hold what was saved."""
-
-
-def abstract_params(config: T5Config) -> Params:
-    """Shapes and dtypes of the parameters of a model."""
-    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
 
 
 def steps(folder: Path) -> list[int]:

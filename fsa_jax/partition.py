@@ -1,0 +1,176 @@
+"""The device mesh (data, fsdp, tensor), and how parameters, optimizer state and batches lie on it.
+
+Presets map the logical axes of model/axes.py to mesh axes:
+
+    dp       parameters on every device, rows spread over data x fsdp
+    fsdp     and parameters and optimizer state cut along D over fsdp
+    fsdp_tp  and heads, mlp and vocabulary cut over tensor
+
+Every activation is constrained too, else the partitioner may gather them over the global batch.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from fsa_jax.configs import MeshConfig, T5Config
+from fsa_jax.errors import UserError
+from fsa_jax.model import axes
+from fsa_jax.model.t5 import Params, init_params, param_axes
+from fsa_jax.optim import path_names
+
+DATA, FSDP, TENSOR = MESH_AXES = ('data', 'fsdp', 'tensor')
+Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
+
+_DP: Rules = ((axes.BATCH, (DATA, FSDP)),)
+_FSDP: Rules = (*_DP, (axes.EMBED, FSDP))
+_FSDP_TP: Rules = (
+    *_FSDP,
+    (axes.VOCAB, TENSOR),
+    (axes.JOINED_KV, TENSOR),
+    (axes.MLP, TENSOR),
+    (axes.HEADS, TENSOR),
+    (axes.ACTIVATION_HEADS, TENSOR),
+    (axes.ACTIVATION_MLP, TENSOR),
+    (axes.ACTIVATION_VOCAB, TENSOR),
+)
+PRESETS = {'dp': _DP, 'fsdp': _FSDP, 'fsdp_tp': _FSDP_TP}
+
+
+def abstract_params(config: T5Config) -> Params:
+    """Shapes and dtypes of the parameters of a model."""
+    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh over all devices (or those given), in an order that suits their network."""
+    devices = jax.devices() if devices is None else devices
+    if config.tensor > 1 and config.preset != 'fsdp_tp':
+        raise UserError(
+            f'MeshConfig.tensor={config.tensor} does nothing under preset {config.preset!r}; '
+            "set MeshConfig.preset='fsdp_tp' or tensor=1"
+        )
+    data = config.data
+    if data == -1:
+        data = max(1, len(devices) // (config.fsdp * config.tensor))
+    if data * config.fsdp * config.tensor != len(devices):
+        raise UserError(
+            f'MeshConfig data={data} x fsdp={config.fsdp} x tensor={config.tensor} is '
+            f'{data * config.fsdp * config.tensor} devices, but there are {len(devices)}'
+        )
+    shape = (data, config.fsdp, config.tensor)
+    return jax.make_mesh(shape, MESH_AXES, devices=devices, axis_types=(AxisType.Auto,) * 3)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A mesh with the rules of a preset."""
+
+    mesh: Mesh
+    rules: Rules
+
+    @classmethod
+    def from_config(
+        cls, config: MeshConfig, devices: Sequence[jax.Device] | None = None
+    ) -> 'Partition':
+        """UserError where the mesh is not one of the devices there are."""
+        return cls(make_mesh(config, devices), PRESETS[config.preset])
+
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        """In here the model's constraints on activations hold: trace and run programs in it."""
+        with jax.set_mesh(self.mesh), nn.logical_axis_rules(self.rules):
+            yield
+
+    # -- where arrays lie ----------------------------------------------------------------------
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """On every device, whole."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def microbatches(self) -> NamedSharding:
+        """Of an array [microbatch, row, ...]: rows spread over data x fsdp."""
+        return NamedSharding(self.mesh, PartitionSpec(None, (DATA, FSDP)))
+
+    @property
+    def data_shards(self) -> int:
+        """Parts that the rows of a batch are cut into."""
+        return self.mesh.shape[DATA] * self.mesh.shape[FSDP]
+
+    def params(self, config: T5Config) -> Any:
+        """A NamedSharding for every parameter of a model."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf, names: self.sharding('/'.join(path_names(path)), names, leaf.shape),
+            abstract_params(config),
+            param_axes(config),
+        )
+
+    def like(self, tree: Any, params: Any, shardings: Any) -> Any:
+        """Shardings of a tree that holds copies of `params` (moments, a train state): a leaf whose
+        path ends in that of a parameter of the same shape lies as it does, others on all devices."""
+        leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+        known = {
+            path_names(path): (leaf.shape, sharding)
+            for (path, leaf), sharding in zip(leaves, jax.tree.leaves(shardings))
+        }
+
+        def sharding_of(path, leaf):
+            names = path_names(path)
+            for start in range(len(names)):
+                shape, sharding = known.get(names[start:], (None, None))
+                if sharding is not None and shape == leaf.shape:
+                    return sharding
+            return self.replicated
+
+        return jax.tree_util.tree_map_with_path(sharding_of, tree)
+
+    def sharding(
+        self, tensor: str, names: Sequence[str | None], shape: Sequence[int]
+    ) -> NamedSharding:
+        """How a tensor with these logical axes lies on the mesh.
+
+        UserError where two of its axes want one mesh axis, or a size is not divisible.
+        """
+        spec = [dict(self.rules).get(name) if name else None for name in names]
+        used: dict[str, str | None] = {}
+        for name, size, mesh_axes in zip(names, shape, spec):
+            parts = [mesh_axes] if isinstance(mesh_axes, str) else list(mesh_axes or ())
+            for axis in parts:
+                if axis in used:
+                    raise UserError(
+                        f'{tensor}: axes {used[axis]!r} and {name!r} both lie on mesh axis {axis!r}'
+                    )
+                used[axis] = name
+            shards = math.prod(self.mesh.shape[axis] for axis in parts)
+            if size % shards:
+                raise UserError(_indivisible(tensor, name, size, parts, shards))
+        return NamedSharding(self.mesh, PartitionSpec(*spec))
+
+    def check_batch(self, batch: int, microbatches: int = 1) -> None:
+        """UserError unless every microbatch of a batch can be spread over the data shards."""
+        step = self.data_shards * microbatches
+        if batch % step:
+            below = batch - batch % step
+            choices = f'{below} or {below + step}' if below else f'{step}'
+            times = f' x RowsConfig.microbatches={microbatches}' if microbatches > 1 else ''
+            raise UserError(
+                f'batch {batch} is not divisible by {self.data_shards} data shards (MeshConfig.data='
+                f'{self.mesh.shape[DATA]} x fsdp={self.mesh.shape[FSDP]}){times}; use {choices}'
+            )
+
+
+def _indivisible(tensor: str, name, size: int, mesh_axes: list[str], shards: int) -> str:
+    knobs = ' x '.join(f'MeshConfig.{axis}' for axis in mesh_axes)
+    message = f'{tensor}: axis {name!r} of size {size} is not divisible by {knobs}={shards}'
+    if name == axes.VOCAB:
+        return f'{message}; T5Config.vocab_padding={-size % shards} more would make it so'
+    return f'{message}; choose a divisor of {size}'
