@@ -32,7 +32,7 @@ TOKENS, OFFSETS, LENGTHS = 'tokens.bin', 'offsets.bin', 'lengths.bin'
 IDS, EXAMPLES = 'ids.txt', 'examples.jsonl'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class TokenBatch:
     """Tokenised pairs as a source yields them: ragged rows, flat, `</s>` included, not yet cut.
 
