@@ -128,6 +128,13 @@ class Vocabulary:
         return self._model
 
     @property
+    def pieces(self) -> list[tuple[str, float]]:
+        """SentencePiece's own pieces in the order of their ids, each with its log-probability."""
+        return [
+            (self._pieces.id_to_piece(i), self._pieces.get_score(i)) for i in range(self.piece_size)
+        ]
+
+    @property
     def special_ids(self) -> dict[str, int]:
         """The ids that decoding skips, by name: `<pad>`, `</s>`, `<unk>` and the sentinels."""
         return dict(self._special)
