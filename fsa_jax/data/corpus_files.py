@@ -58,6 +58,13 @@ def corpus_files(path: Path) -> dict[str, list[Path]]:
     return splits
 
 
+def split_names(path: Path, validation_fraction: float = 0.01) -> list[str]:
+    """The splits of a corpus, those that `read_generations` splits off among them."""
+    files = corpus_files(path)
+    made = {'train', 'validation'} if validation_fraction else {'train'}
+    return [split for split in SPLITS if split in files or split in made]
+
+
 def read_generations(
     path: str | Path, split: str = 'train', kind: str = '', validation_fraction: float = 0.01
 ) -> Iterator[Generation]:

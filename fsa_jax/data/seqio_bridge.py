@@ -1,0 +1,409 @@
+"""The one door to SeqIO: the tasks and mixtures that `fsa pack` names, as batches of tokens.
+
+A task keeps SeqIO's meaning, without its shuffling, trimming and mixing: order is that of the source,
+cutting is left to pack, rates of nested mixtures multiply down to each task. Three ways lead to the
+same ids, and the first that holds is taken:
+
+* a RecordSource and nothing before `tokenize` (our tasks): text straight out of Python, no tf.data;
+* nothing but `append_eos` after `tokenize`: text out of tf.data, encoded here in batches;
+* any other: the whole pipeline in tf.data.
+"""
+
+import contextlib
+import functools
+import importlib
+import inspect
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # its notice ignores the level
+
+import numpy as np
+import sentencepiece
+import seqio
+import tensorflow as tf
+
+import tasks
+from fsa_jax.configs import PackConfig, TrainData
+from fsa_jax.data import labels as labels_lib
+from fsa_jax.data.store import TokenBatch
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.errors import UserError, nearest
+from fsa_jax.records import Example
+from tasks.source import Record, RecordSource
+from tasks.vocabulary import SeqioVocabulary
+
+tf.config.set_visible_devices([], 'GPU')  # its memory belongs to JAX
+
+FEATURES = ('inputs', 'targets')
+BATCH = 1024
+_TOKENIZE = (seqio.preprocessors.tokenize, seqio.preprocessors.tokenize_and_append_eos)
+_APPEND_EOS = (seqio.preprocessors.append_eos, seqio.preprocessors.append_eos_after_trim)
+_EXTRAS = ('id', 'inputs_pretokenized', 'targets_pretokenized', 'sentence', 'subsets')
+Ragged = tuple[np.ndarray, np.ndarray]  # tokens int32, row splits int64
+Step = Callable[..., tf.data.Dataset]
+
+
+# ---------------------------------------------------------------------------------------------
+# Names -> tasks
+
+
+def resolve(config: PackConfig, vocabulary: Vocabulary, labels: TrainData) -> list['TaskSource']:
+    """The tasks that `config.tasks`, or else the user's labels, name; mixtures are taken apart.
+
+    Registers our tasks as `config` wants them, the user's labels as task 'user_labels', and imports
+    the user's module. Raises UserError for an unknown name or split, and for a task that a token
+    store cannot hold, by name.
+    """
+    tasks.register_all(
+        vocabulary,
+        data_dir=config.data_dir,
+        corpus=config.corpus,
+        target_order=config.target_order,
+        validation_fraction=config.corpus_validation_fraction,
+    )
+    if labels.path:
+        tasks.register_labels(labels_lib.read_labels(labels), vocabulary, config.target_order)
+    if config.module:
+        _import(config.module)
+    names = config.tasks or ((labels_lib.TASK,) if labels.path else ())
+    if not names:
+        raise UserError(
+            f'PackConfig.tasks is empty; expected some of {", ".join(_registered())}, or '
+            'TrainData.path'
+        )
+    lengths = {'inputs': config.input_length, 'targets': config.target_length}
+    sources = [
+        TaskSource(seqio.TaskRegistry.get(name), rate, vocabulary, lengths, config.splits)
+        for name, rate in _rates(names, config.rates).items()
+    ]
+    _check_splits(sources, config.splits)
+    return sources
+
+
+def _import(module: str) -> None:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise UserError(
+            f'PackConfig.module={module!r}: no such module in the current folder or on PYTHONPATH'
+        ) from None
+
+
+def _registered() -> list[str]:
+    return sorted({*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()})
+
+
+def _rates(names: Iterable[str], chosen: Mapping[str, float]) -> dict[str, float]:
+    """Rate by task; a task that is named on its own has rate 1; `chosen` ones win."""
+    rates: dict[str, float] = {}
+    for name in names:
+        if name not in _registered():
+            raise UserError(
+                f'PackConfig.tasks: no task or mixture {name!r}{nearest(name, _registered())}; '
+                f'there are {", ".join(_registered())}'
+            )
+        found = seqio.get_mixture_or_task(name)
+        for task in seqio.get_subtasks(found):
+            rate = found.get_rate(task) if isinstance(found, seqio.Mixture) else 1.0
+            rates[task.name] = rates.get(task.name, 0.0) + rate
+    for name, rate in chosen.items():
+        if name not in rates:
+            raise UserError(
+                f'PackConfig.rates: no task {name!r} among {", ".join(rates)}{nearest(name, rates)}'
+            )
+        rates[name] = rate
+    return rates
+
+
+def _check_splits(sources: Sequence['TaskSource'], wanted: Iterable[str]) -> None:
+    for split in wanted:
+        if not any(split in source.splits for source in sources):
+            known = sorted({s for source in sources for s in source.task.splits})
+            raise UserError(
+                f'PackConfig.splits: no task has a split {split!r}{nearest(split, known)}; there '
+                f'are {", ".join(known)}'
+            )
+
+
+# ---------------------------------------------------------------------------------------------
+# A task -> tokens
+
+
+class TaskSource:
+    """One SeqIO task as token batches.
+
+    `metric` names the scorer ('' for none), `rate` is the mixture's, `splits` are those to pack.
+    """
+
+    def __init__(
+        self,
+        task: seqio.Task,
+        rate: float,
+        vocabulary: Vocabulary,
+        lengths: Mapping[str, int],
+        splits: Sequence[str] = (),
+    ):
+        _check_task(task, vocabulary, lengths)
+        self.task = task
+        self.name: str = task.name
+        self.rate = rate
+        self.metric: str = getattr(task.postprocessor, 'metric', '')
+        self.splits = tuple(s for s in task.splits if not splits or s in splits)
+        self._vocabulary = vocabulary
+        self._lengths = {name: length for name, length in lengths.items() if length}
+
+    def batches(
+        self, split: str, *, seed: int, shard: int = 0, num_shards: int = 1, epochs: int = 1
+    ) -> Iterator[TokenBatch]:
+        """The pairs of `epochs` passes over a split, in order; pass e draws with seed `seed + e`.
+
+        Pair i of all passes together is in shard i % num_shards: taking from the shards in turn
+        gives the same pairs for any number of them. Examples come with every split of a task that
+        has a metric, and with all but 'train' of another.
+        """
+        numbers = itertools.count(shard, num_shards)
+        for records, inputs, targets in self._pairs(split, seed, epochs, shard, num_shards):
+            ids = [record.get('id') or f'{split}:{n}' for record, n in zip(records, numbers)]
+            examples = None
+            if self.metric or split != 'train':
+                rows = zip(ids, records, _rows(inputs), _rows(targets))
+                examples = [self._example(*row) for row in rows]
+            yield TokenBatch(ids, *inputs, *targets, examples)
+
+    def is_random(self, split: str) -> bool:
+        """Whether another seed gives other tokens, as far as the first pairs tell."""
+        if self._reads_python:
+            return False
+        first = [next(self.batches(split, seed=seed), None) for seed in (0, 1)]
+        if first[0] is None or first[1] is None:
+            return False
+        names = ('input_tokens', 'target_tokens')
+        return any(not np.array_equal(*(getattr(b, name) for b in first)) for name in names)
+
+    def _example(self, id: str, record: Record, inputs: np.ndarray, targets: np.ndarray) -> Example:
+        text, gold = (record.get(f, record.get(f'{f}_pretokenized')) for f in FEATURES)
+        text = self._vocabulary.decode(inputs.tolist()) if text is None else text
+        gold = self._vocabulary.decode(targets.tolist()) if gold is None else gold
+        return Example(
+            id=id,
+            inputs=text,
+            targets=gold,
+            task=self.name,
+            metric=self.metric,
+            sentence=record.get('sentence', text),
+            gold=gold,
+            subsets=tuple(record.get('subsets', '').split()),
+        )
+
+    def _pairs(
+        self, split: str, seed: int, epochs: int, shard: int, num_shards: int
+    ) -> Iterator[tuple[list[Record], Ragged, Ragged]]:
+        """(text of the records, inputs, targets) of a shard, BATCH pairs at a time."""
+        if self._reads_python:
+            passes = (self.task.source.records(split) for _ in range(epochs))
+            chosen = itertools.islice(
+                itertools.chain.from_iterable(passes), shard, None, num_shards
+            )
+            while records := list(itertools.islice(chosen, BATCH)):
+                yield records, self._encode(records, 'inputs'), self._encode(records, 'targets')
+            return
+        with _errors_named(self.task, split):
+            dataset, is_text = self._dataset(split, seed, epochs)
+            for batch in _batches(dataset.shard(num_shards, shard)):
+                records = _records(batch)
+                if is_text:
+                    yield records, self._encode(records, 'inputs'), self._encode(records, 'targets')
+                else:
+                    yield records, _ragged(batch['inputs']), _ragged(batch['targets'])
+
+    def _dataset(self, split: str, seed: int, epochs: int) -> tuple[tf.data.Dataset, bool]:
+        """All passes as one dataset, and whether it holds text (else tokens)."""
+        if self._before_tokenize is not None:
+            dataset = self._run(self._before_tokenize, split, seed, epochs)
+            if all(_is(dataset, name, tf.string, 0) for name in FEATURES):
+                return dataset, True
+        # pack cuts, and counts what it cuts
+        untrimmed = {seqio.preprocessors.append_eos_after_trim: seqio.preprocessors.append_eos}
+        steps = [untrimmed.get(step, step) for step in self.task.preprocessors]
+        dataset = self._run(steps, split, seed, epochs)
+        for name in FEATURES:
+            if not _is(dataset, name, tf.int32, 1):
+                spec = dataset.element_spec.get(name, 'nothing')
+                raise UserError(
+                    f'task {self.name!r}: its preprocessors leave {spec} as {name!r}; expected '
+                    'int32 ids of rank 1'
+                )
+        return dataset, False
+
+    def _run(self, steps: Sequence[Step], split: str, seed: int, epochs: int) -> tf.data.Dataset:
+        """What Task.get_dataset gives without shuffling and trimming, pass after pass."""
+        task = self.task.replace(preprocessors=steps, metric_fns=(), metric_objs=())
+        passes = []
+        for one in range(seed, seed + epochs):
+            tf.random.set_seed(one)  # for random ops that take no seed of SeqIO's
+            dataset = task.source.get_dataset(split=split, shuffle=False)
+            dataset = task.preprocess_precache(dataset, seed=one)
+            passes.append(task.preprocess_postcache(dataset, self._lengths, seed=one))
+        return functools.reduce(tf.data.Dataset.concatenate, passes)
+
+    @functools.cached_property
+    def _before_tokenize(self) -> list[Step] | None:
+        """The steps before `tokenize`, if nothing but one `append_eos` comes after it."""
+        steps = list(self.task.preprocessors)
+        first = next((i for i, step in enumerate(steps) if step in _TOKENIZE), None)
+        if first is None or not all(map(_encoder, self.task.output_features.values())):
+            return None
+        after = [s for s in steps[first + 1 :] if not isinstance(s, seqio.CacheDatasetPlaceholder)]
+        appended = int(steps[first] is seqio.preprocessors.tokenize_and_append_eos) + len(after)
+        return steps[:first] if appended == 1 and all(s in _APPEND_EOS for s in after) else None
+
+    @property
+    def _reads_python(self) -> bool:
+        return isinstance(self.task.source, RecordSource) and self._before_tokenize == []
+
+    def _encode(self, records: list[Record], name: str) -> Ragged:
+        feature = self.task.output_features[name]
+        encode = _encoder(feature)
+        assert encode is not None  # see _before_tokenize
+        rows = encode([record[name] for record in records])
+        if feature.add_eos:
+            for row in rows:
+                row.append(feature.vocabulary.eos_id)
+        tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+        return tokens, np.cumsum([0, *map(len, rows)])
+
+
+def _encoder(feature: seqio.Feature) -> Callable[[list[str]], list[list[int]]] | None:
+    """Texts to ids in one call, for the vocabularies that have it."""
+    if isinstance(feature.vocabulary, SeqioVocabulary):
+        return feature.vocabulary.vocabulary.encode_batch
+    if isinstance(feature.vocabulary, seqio.SentencePieceVocabulary):
+        return functools.partial(feature.vocabulary.tokenizer.encode, num_threads=1)
+    return None
+
+
+def _rows(ragged: Ragged) -> list[np.ndarray]:
+    tokens, splits = ragged
+    return np.split(tokens, splits[1:-1])
+
+
+def _ragged(value: tf.Tensor | tf.RaggedTensor) -> Ragged:
+    return value.values.numpy(), value.row_splits.numpy()
+
+
+def _records(batch: Mapping[str, tf.Tensor]) -> list[Record]:
+    """The text of a batch, row by row."""
+    columns = {
+        name: [text.decode('utf-8', 'replace') for text in value.numpy()]
+        for name, value in batch.items()
+        if value.dtype == tf.string
+    }
+    rows = len(next(iter(columns.values()))) if columns else batch['inputs'].nrows()
+    return [{name: column[i] for name, column in columns.items()} for i in range(int(rows))]
+
+
+def _is(dataset: tf.data.Dataset, name: str, dtype: tf.DType, rank: int) -> bool:
+    spec = dataset.element_spec.get(name)
+    return isinstance(spec, tf.TensorSpec) and spec.dtype == dtype and spec.shape.rank == rank
+
+
+def _batches(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches of inputs and targets, and of what scoring needs beside them."""
+    names = [name for name in dataset.element_spec if name in FEATURES]
+    names += [name for name in _EXTRAS if _is(dataset, name, tf.string, 0)]
+    return dataset.map(lambda x: {name: x[name] for name in names}).ragged_batch(BATCH)
+
+
+@contextlib.contextmanager
+def _errors_named(task: seqio.Task, split: str) -> Iterator[None]:
+    """What goes wrong in a task's source or preprocessors, in one line that names the task."""
+    try:
+        yield
+    except (UserError, GeneratorExit):
+        raise
+    except Exception as error:
+        own = re.search(r'UserError: (.*)', str(error))  # of a RecordSource, as tf.data quotes it
+        if own:
+            raise UserError(own[1]) from error
+        first = str(error).strip().partition('\n')[0]
+        raise UserError(
+            f'task {task.name!r}, split {split!r}: {type(error).__name__}: {first:.300}'
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------------
+# What a token store can hold
+
+
+def _check_task(task: seqio.Task, vocabulary: Vocabulary, lengths: Mapping[str, int]) -> None:
+    """UserError, with the task's name, for what is not a plain encoder-decoder text task."""
+    if set(task.output_features) != set(FEATURES):
+        kind = ' (a decoder-only task)' if 'inputs' not in task.output_features else ''
+        raise UserError(
+            f'task {task.name!r} has output features {", ".join(task.output_features)}{kind}; '
+            'expected inputs and targets'
+        )
+    for name, feature in task.output_features.items():
+        if type(feature) is not seqio.Feature or feature.rank != 1 or feature.dtype != tf.int32:
+            raise UserError(
+                f'task {task.name!r}: output feature {name!r} is a {type(feature).__name__} of rank '
+                f'{feature.rank}, {feature.dtype.name}; expected a seqio.Feature of int32 ids, rank 1'
+            )
+        _check_vocabulary(task, name, feature.vocabulary, vocabulary)
+    if task.requires_caching:
+        raise UserError(f'task {task.name!r} requires an offline cache; pack reads sources only')
+    for step in task.preprocessors:
+        _check_step(task, step, lengths)
+
+
+def _check_step(task: seqio.Task, step: Step, lengths: Mapping[str, int]) -> None:
+    inner = step.func if isinstance(step, functools.partial) else step
+    if inner is seqio.preprocessors.apply_feature_converter:
+        converter = getattr(step, 'keywords', {}).get('feature_converter')
+        raise UserError(
+            f'task {task.name!r} applies the feature converter {type(converter).__name__}; pack '
+            'stores inputs and targets and has its own packing (RowsConfig.layout)'
+        )
+    takes_length = 'sequence_length' in inspect.signature(step).parameters
+    if takes_length and inner not in _APPEND_EOS and not all(lengths.values()):
+        raise UserError(
+            f'task {task.name!r}: its preprocessor {seqio.utils.function_name(step)} needs a length; '
+            'set PackConfig.input_length and PackConfig.target_length'
+        )
+
+
+def _check_vocabulary(task: seqio.Task, name: str, theirs: seqio.Vocabulary, ours: Vocabulary):
+    """Ids must mean the same to the task and to the store, whose vocabulary decodes them."""
+    if isinstance(theirs, SeqioVocabulary):
+        same = theirs.vocabulary.sha256 == ours.sha256
+    elif isinstance(theirs, seqio.SentencePieceVocabulary):
+        same = _same_pieces(theirs, ours)
+    else:
+        same = isinstance(theirs, seqio.PassThroughVocabulary) and theirs.size <= ours.size
+    if not same:
+        raise UserError(
+            f'task {task.name!r}: {name!r} has the vocabulary {str(theirs)!r:.120}, which is not that '
+            'of VocabularyConfig; set VocabularyConfig.path (and extra_ids) to its model'
+        )
+
+
+def _same_pieces(theirs: seqio.SentencePieceVocabulary, ours: Vocabulary) -> bool:
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=ours.model)
+    if theirs.extra_ids > ours.extra_ids or theirs.vocab_size - theirs.extra_ids != ours.piece_size:
+        return False
+    same = all(
+        theirs.tokenizer.id_to_piece(i) == pieces.id_to_piece(i) for i in range(ours.piece_size)
+    )
+    sentinels = (f'<extra_id_{i}>' for i in range(theirs.extra_ids))
+    return same and all(
+        theirs.tokenizer.piece_to_id(piece) == ours.special_ids[piece] for piece in sentinels
+    )
