@@ -36,6 +36,7 @@ STAGES = {
             (c.DownloadConfig,),
             resumable=True,
             positional='DownloadConfig.name',
+            notes='fsa_jax.data.catalogue:describe',
         ),
         Stage(
             'pack',
