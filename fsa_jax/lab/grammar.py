@@ -31,7 +31,7 @@ def _compiled(template: str) -> tuple[tuple[str, Any], ...]:
         elif target:
             parts.append(('target', target.split('/')))
         elif text:
-            parts.append(('text', text))
+            parts.append(('text', re.sub(' +', ' ', text)))
         else:
             parts.append(('choice', choice.split('/')))
     return tuple(parts)
@@ -60,10 +60,10 @@ def join(pieces: Pieces) -> tuple[str, list[tuple[Mark, int, int]]]:
         if piece == '{an}':
             following = ''.join(p for p, _ in pieces[position + 1 : position + 3]).lstrip()
             piece = 'an' if following[:1] in tuple('aeiou') else 'a'
-        if not text or text[-1] == ' ':
+        if piece.lstrip(' ')[:1] in tuple(',.;!'):
+            text, piece = text.rstrip(' '), piece.lstrip(' ')
+        elif not text or text[-1] == ' ':
             piece = piece.lstrip(' ')
-        if piece[:1] in tuple(',.;'):
-            text = text.rstrip(' ')
         if mark is not None:
             spans.append((mark, len(text), len(text) + len(piece)))
         text += piece

@@ -70,7 +70,7 @@ PREDICATES = {
     2: 'blew me away, exceeded all expectations, won our hearts, amazed everyone, stole the show',
 }
 
-INTENSIFIERS = 'very, really, so, extremely, incredibly, super, remarkably'
+INTENSIFIERS = 'very, really, extremely, incredibly, super, remarkably'
 EMPHASIS = 'absolutely, simply, truly, just, downright'
 DOWNTONERS = 'a bit, a little, slightly, somewhat, rather, kind of'
 # Each turns the sign of the adjective that follows.

@@ -11,7 +11,7 @@ from random import Random
 from fsa_jax.configs import LabConfig
 from fsa_jax.lab.grammar import items
 from fsa_jax.lab.lexicon import Domain
-from fsa_jax.lab.writer import Opinion, Text
+from fsa_jax.lab.writer import MOST_OPINIONS, Opinion, Text
 from fsa_jax.records import SENTIMENT_LEVELS
 
 LONGEST_ANSWER = 300
@@ -117,7 +117,7 @@ class Teacher:
                 level = -level or rng.choice((-1, 1))
                 mistakes.append(Mistake('wrong_sentiment', index, SENTIMENT_LEVELS[level + 2]))
             said.append(self._say(opinion, level))
-        if rng.random() < config.error_made_up_target:
+        if len(said) < MOST_OPINIONS and rng.random() < config.error_made_up_target:
             target, subject = rng.choice(items(self.domain.foreign)), self.domain.subjects[-1]
             made_up = Opinion(subject.category, rng.choice((-1, 1)), '', target, manner='word')
             said.append(self._say(made_up, made_up.level))
@@ -202,7 +202,7 @@ class Teacher:
 def _terse(item: _Said) -> str:
     """The shortest reasoning: the evidence alone, while it is short."""
     evidence = item.opinion.evidence
-    return f'"{evidence}".' if 0 < len(evidence) <= 24 else f'{_VERDICTS[item.level][0]}.'
+    return f'"{evidence}".' if 0 < len(evidence) <= 24 else f'this {_VERDICTS[item.level][0]}.'
 
 
 def _blocks(said: list[_Said], reasons: list[str]) -> str:

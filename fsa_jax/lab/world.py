@@ -67,7 +67,7 @@ class World:
         shapes: Mapping[tuple[int, ...], int],
         test: bool,
     ) -> Text:
-        """A text of drawn stars and shape, redrawn while it comes out too long."""
+        """A text of drawn stars and shape, redrawn while the writer refuses it."""
         values, weights = list(shapes), list(shapes.values())
         while True:
             writer = Writer(self.languages[domain], self.config.implicit_share, rng, test)

@@ -85,13 +85,18 @@ class Writer:
         self.drafts: list[_Draft] = []
 
     def text(self, stars: int, shape: tuple[int, ...]) -> Text | None:
-        """Sentences with about so many opinions each; None where it came out too long."""
+        """Sentences with about so many opinions each; None where it is too long or names a term twice."""
         pieces: Pieces = []
         for count in shape:
             end = '.' if self.rng.random() < 0.9 else '!'
             pieces += [*self._sentence(stars, count), (f'{end} ', None)]
         text, spans = join(pieces)
-        if len(text) > LONGEST or len(self.drafts) > MOST_OPINIONS:
+        targets = [text[start:end] for (kind, _), start, end in spans if kind == 'target']
+        if (
+            len(text) > LONGEST
+            or len(self.drafts) > MOST_OPINIONS
+            or len({*targets}) < len(targets)
+        ):
             return None
         placed = sorted(self._opinion(index, text, spans) for index in range(len(self.drafts)))
         return Text(text, self.domain.name, stars, tuple(opinion for *_, opinion in placed))
