@@ -4,40 +4,35 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Int
 
 from fsa_jax.configs import DecodeConfig, T5Config
 from fsa_jax.decode import beam, stepwise
 from fsa_jax.model.decoding import start
 from fsa_jax.model.t5 import Params
+from fsa_jax.partition import DATA, FSDP, Partition
 
 _SHORTEST = 32  # input ids; batches are padded to this times a power of two
-_BATCH_AXES = ('data', 'fsdp')  # of the mesh
 
 
 class Generator:
     """Decodes with one config; compiled programs are kept, so new params cost nothing.
 
-    With a mesh, the rows of a batch are spread over its data and fsdp axes and the result is
-    replicated: every process passes the same inputs and gets all outputs, in order.
+    With a partition, the rows of a batch are spread over the data and fsdp axes of its mesh and the
+    result is replicated: every process passes the same inputs and gets all outputs, in order.
     """
 
-    def __init__(self, config: T5Config, decode: DecodeConfig, mesh: Mesh | None = None):
+    def __init__(self, config: T5Config, decode: DecodeConfig, partition: Partition | None = None):
         """`decode.dtype` overrides the dtype of the model's activations."""
         if decode.dtype != 'model':
             config = config.replace(dtype=decode.dtype)
-        self.config, self.decode = config, decode
-        if mesh is None:
-            self._shards, self._by_row, replicated = 1, None, None
-        else:
-            self._shards = math.prod(mesh.shape[axis] for axis in _BATCH_AXES)
-            self._by_row = NamedSharding(mesh, PartitionSpec(_BATCH_AXES))
-            replicated = NamedSharding(mesh, PartitionSpec())
+        self.config, self.decode, self.partition = config, decode, partition
         self._decode = jax.jit(
-            self._decode_batch, static_argnames='length', out_shardings=replicated
+            self._decode_batch,
+            static_argnames='length',
+            out_shardings=partition.replicated if partition else None,
         )
 
     def generate(
@@ -71,7 +66,8 @@ class Generator:
     def _batch_size(self, rows: int) -> int:
         """Rows of each batch: fewer than configured where there are few, a multiple of the shards."""
         size = min(self.decode.batch_size, _power_of_two(rows, 1))
-        return math.ceil(size / self._shards) * self._shards
+        shards = self.partition.data_shards if self.partition else 1
+        return math.ceil(size / shards) * shards
 
     def _run(self, params, inputs, names, size: int, length: int) -> np.ndarray:
         """Generated ids [n, T] of one batch of n <= `size` inputs."""
@@ -82,13 +78,18 @@ class Generator:
         numbers = np.zeros(size, np.int32)
         numbers[: len(names)] = names
         batch = tokens, np.arange(size) < len(inputs), numbers
-        return np.asarray(self._decode(params, *map(self._put, batch), length=length))[: len(names)]
+        if self.partition is None:
+            generated = self._decode(params, *batch, length=length)
+        else:
+            with self.partition.context():
+                generated = self._decode(params, *map(self._spread, batch), length=length)
+        return np.asarray(generated)[: len(inputs)]
 
-    def _put(self, x: np.ndarray) -> jax.Array:
-        """`x` on the devices, its rows spread over the mesh; any process may hold a part."""
-        if self._by_row is None:
-            return jnp.asarray(x)
-        return jax.make_array_from_callback(x.shape, self._by_row, x.__getitem__)
+    def _spread(self, x: np.ndarray) -> jax.Array:
+        """`x` with its rows over the mesh; every process holds all of it and puts its own part."""
+        assert self.partition is not None
+        by_row = NamedSharding(self.partition.mesh, PartitionSpec((DATA, FSDP)))
+        return jax.make_array_from_callback(x.shape, by_row, x.__getitem__)
 
     def _decode_batch(
         self,

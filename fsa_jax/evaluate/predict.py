@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsa_jax import manifest, partition, progress
+from fsa_jax import manifest, progress
 from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate.inputs import read_rows
+from fsa_jax.partition import Partition
 from fsa_jax.records import Prediction, to_json
 from fsa_jax.train.checkpoint import ModelFolder, open_model
 
@@ -81,9 +82,9 @@ def predict(
     `first` is the number of the first row: a sampled text depends on the number of its row and the
     seed, on nothing else.
     """
-    device_mesh = partition.make_mesh(mesh)
-    generator = Generator(model.config, decode, device_mesh)
-    params = model.load_params(config.which)
+    partition = Partition.from_config(mesh)
+    generator = Generator(model.config, decode, partition)
+    params = model.load_params(config.which, partition.params(model.config))
     for chunk in _chunks(rows, config.chunk):
         task = chunk[0].prediction.task
         decoded = [i for i, row in enumerate(chunk) if row.input_ids]
