@@ -189,7 +189,7 @@ class DownloadConfig(Config):
     revision: str = knob('', 'another revision than the pinned one (hashes are then not known)')
     sha256: str = knob('', 'expected hash, for a URL')
     timeout: float = knob(30.0, 'seconds without a byte before a retry', low=0.1, free=True)
-    retries: int = knob(5, 'tries before giving up', low=0, free=True)
+    retries: int = knob(5, 'further tries after a failure', low=0, free=True)
 
 
 @dataclass(frozen=True)
