@@ -1,4 +1,4 @@
-"""The four FSA benchmark tasks: a sentence in, its (category or term, polarity) pairs out."""
+"""The FSA benchmark tasks: a sentence in, its (category or term, polarity) pairs out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -77,11 +77,11 @@ def add(name: str, metric: str, source: RecordSource, features: dict[str, seqio.
 
 
 def register(features: dict[str, seqio.Feature], data_dir: str, order: str) -> None:
-    """Registers fsa_<task>_<dataset> for each of the four datasets."""
-    for dataset, task in benchmark_files.DATASETS.items():
+    """Registers fsa_<task>_<dataset> for the four datasets and any other under `data_dir`."""
+    for task, dataset in benchmark_files.datasets(data_dir):
 
         def read(split: str, dataset: str = dataset, task: str = task) -> Iterator[Record]:
-            for sentence in benchmark_files.read_split(dataset, split, data_dir):
+            for sentence in benchmark_files.read_split(dataset, split, data_dir, task):
                 yield to_record(sentence, task, order, benchmark_files.subsets(sentence))
 
         source = RecordSource(read, lambda: benchmark_files.SPLITS, FIELDS)

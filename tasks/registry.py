@@ -7,6 +7,7 @@ import seqio
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError, nearest
 from tasks import benchmark, corpus
+from tasks.tfds_builders import FsaBenchmark, SentimentUnderstandingCorpus
 from tasks.vocabulary import features
 
 
@@ -30,6 +31,9 @@ def register(
                 f'no task {name!r} in {corpus.MIXTURE}; expected rates by '
                 f'{", ".join(corpus.TASKS)}{nearest(name, corpus.TASKS)}'
             )
+    FsaBenchmark.source = data_dir
+    SentimentUnderstandingCorpus.source = corpus_path or (data_dir and f'{data_dir}/corpus')
+    SentimentUnderstandingCorpus.validation_fraction = validation_fraction
     shared = features(vocabulary)
     benchmark.register(shared, data_dir, target_order)
     corpus.register(shared, data_dir, corpus_path, rates, validation_fraction)
