@@ -1,4 +1,4 @@
-"""The four FSA benchmark datasets as published: `<root>/fsa/<task>/<dataset>/<file>.json`.
+"""The FSA benchmark datasets as published: `<root>/fsa/<task>/<dataset>/<file>.json`.
 
 Survives what the published files hold: a BOM, offsets that are strings, ints or null, targets that
 are 'NULL' or null, a null category, opinion words that are a string, a list, null or absent, and
@@ -44,34 +44,53 @@ def data_root(data_dir: str | Path = '') -> Path:
     return Path(root)
 
 
-def dataset_folder(dataset: str, data_dir: str | Path = '') -> Path:
-    """The folder of one dataset: `<root>/fsa/<task>/<dataset>`, or the same without `fsa`."""
-    if dataset not in DATASETS:
+def datasets(data_dir: str | Path = '') -> list[tuple[str, str]]:
+    """(task, dataset) of the published four, and of others that lie beside them.
+
+    Any folder `<root>/fsa/{acsa,atsa}/<dataset>` with a train.json is a dataset. Without a root
+    (neither `data_dir` nor FSA_DATA_DIR) there are the four.
+    """
+    known = [(task, dataset) for dataset, task in DATASETS.items()]
+    root = str(data_dir) or os.environ.get('FSA_DATA_DIR', '')
+    found = Path(root).glob('fsa/a[ct]sa/*/train.json') if root else []
+    folders = sorted((path.parent.parent.name, path.parent.name) for path in found)
+    return known + [pair for pair in folders if pair not in known]
+
+
+def dataset_folder(dataset: str, data_dir: str | Path = '', task: str = '') -> Path:
+    """The folder of one dataset: `<root>/fsa/<task>/<dataset>`, or the same without `fsa`.
+
+    `task` ('acsa' or 'atsa') is needed for a dataset that is not one of the published four.
+    """
+    if not task and dataset not in DATASETS:
         choices = ', '.join(DATASETS)
         raise UserError(
             f'no dataset {dataset!r}; expected one of {choices}{nearest(dataset, DATASETS)}'
         )
+    task = task or DATASETS[dataset]
     root = data_root(data_dir)
     for folder in (root / 'fsa', root):
-        if (folder / DATASETS[dataset] / dataset).is_dir():
-            return folder / DATASETS[dataset] / dataset
+        if (folder / task / dataset).is_dir():
+            return folder / task / dataset
     raise UserError(
-        f'{root} has no fsa/{DATASETS[dataset]}/{dataset}: set PackConfig.data_dir or FSA_DATA_DIR '
+        f'{root} has no fsa/{task}/{dataset}: set PackConfig.data_dir or FSA_DATA_DIR '
         f'to the root of the benchmark data, or run `fsa download`'
     )
 
 
-def split_files(dataset: str, split: str, data_dir: str | Path = '') -> list[Path]:
+def split_files(dataset: str, split: str, data_dir: str | Path = '', task: str = '') -> list[Path]:
     """The files that hold a split; a split 'test_<subset>' lies in those of 'test'."""
     if split not in SPLITS:
         raise UserError(f'no split {split!r}; expected one of {", ".join(SPLITS)}')
-    folder = dataset_folder(dataset, data_dir)
+    folder = dataset_folder(dataset, data_dir, task)
     return [folder / f'{name}.json' for name in SPLIT_FILES[split.split('_')[0]]]
 
 
-def read_split(dataset: str, split: str, data_dir: str | Path = '') -> list[Sentence]:
+def read_split(
+    dataset: str, split: str, data_dir: str | Path = '', task: str = ''
+) -> list[Sentence]:
     """The sentences of a split, in file order; 'test' is test followed by hard_test."""
-    files = split_files(dataset, split, data_dir)
+    files = split_files(dataset, split, data_dir, task)
     sentences = [s for path in files for s in read_sentences(path)]
     subset = split.partition('_')[2]
     return [s for s in sentences if not subset or subset in subsets(s)]

@@ -13,7 +13,8 @@ import pytest
 
 from fsa_jax import text_format
 from fsa_jax.configs import LabConfig
-from fsa_jax.data.benchmark_files import read_sentences
+from fsa_jax.data.benchmark_files import DATASETS, datasets, read_sentences, read_split
+from fsa_jax.errors import UserError
 from fsa_jax.evaluate.f1 import score
 from fsa_jax.lab.files import TASKS, world_texts, write_world
 from fsa_jax.lab.grammar import join, render
@@ -95,6 +96,16 @@ def test_files_have_the_published_form(folder):
     assert {type(a['from']) for r in hard for a in r['aspects']} == {int, type(None)}
     train = _records(folder, 'acsa', 'restaurant', 'train')
     assert not any('opinion_words' in a for r in train for a in r['aspects'])
+
+
+def test_the_lab_is_found_beside_the_published_datasets(folder):
+    found = datasets(folder)
+    assert found[:4] == [(task, name) for name, task in DATASETS.items()]
+    assert found[4:] == [(task, f'lab_{domain}') for task in TASKS for domain in sorted(DOMAINS)]
+    both = [read_split('lab_hotel', 'test', folder, task) for task in TASKS]
+    assert [len(split) for split in both] == [600, 600]
+    with pytest.raises(UserError, match='lab_hotel'):
+        read_split('lab_hotel', 'test', folder)
 
 
 def test_hard_test_is_implicit_or_of_mixed_polarity(folder):
