@@ -1,11 +1,13 @@
 """The one door to gin: the dataclasses of configs.py, built from gin files and bindings."""
 
 import ast
+import contextlib
 import inspect
+import logging
 import os
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import gin
@@ -41,12 +43,23 @@ def build(
     for file in files:
         _find(file, search_paths)
     try:
-        gin.parse_config_files_and_bindings(list(files), [_quoted(b) for b in bindings])
+        with _quiet():
+            gin.parse_config_files_and_bindings(list(files), [_quoted(b) for b in bindings])
         return [cls(**gin.get_bindings(cls.__name__)) for cls in classes]
     except UserError:
         raise
     except Exception as error:  # gin raises ValueError, SyntaxError, TypeError, OSError … by turns
         raise UserError(_one_line(error)) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without gin's log lines for each search path that does not hold an included file."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _find(file: str, search_paths: Sequence[str]) -> None:
