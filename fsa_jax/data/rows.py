@@ -171,8 +171,9 @@ class Rows:
 
     # -- the batch -----------------------------------------------------------------------------
 
-    def batch_at(self, step: int, rows: slice = slice(None)) -> Batch:
-        """The batch of a step, or some of its rows: all arrays [rows, slots], int32 (weights float32).
+    def batch_at(self, step: int, rows: slice | np.ndarray = slice(None)) -> Batch:
+        """The batch of a step, or some of its rows (a slice, or row numbers that ascend): all arrays
+        [rows, slots], int32 (weights float32).
 
         All hosts see the same shape, as it follows from the whole batch.
         """

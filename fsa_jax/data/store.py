@@ -13,6 +13,7 @@
 All numbers are little-endian. A writer streams: it holds one batch, however large the corpus.
 """
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -147,15 +148,23 @@ class TokenStore:
         start = min(start, end)
         return self.tokens[self.offsets[start] : self.offsets[end]], self.lengths[start:end]
 
+    def head(self, pairs: int) -> 'TokenStore':
+        """A view of the first `pairs` pairs, or of all where there are fewer."""
+        view = copy.copy(self)
+        view.lengths = self.lengths[:pairs]
+        view.offsets = self.offsets[: len(view.lengths) + 1]
+        view.header = dataclasses.replace(self.header, pairs=len(view.lengths))
+        return view
+
     def ids(self, start: int = 0) -> Iterator[str]:
         """Ids of the pairs from `start` on."""
-        return _lines(self.folder / IDS, start)
+        return _lines(self.folder / IDS, start, len(self))
 
     def example_lines(self, start: int = 0) -> Iterator[str]:
         """The examples as they are stored, a line of JSON each."""
         if not self.header.examples and len(self):
             raise UserError(f'{self.folder} holds no texts: task {self.task!r} has no metric')
-        return _lines(self.folder / EXAMPLES, start) if len(self) else iter(())
+        return _lines(self.folder / EXAMPLES, start, len(self)) if len(self) else iter(())
 
     def examples(self, start: int = 0) -> Iterator[Example]:
         """Text, gold and subsets of the pairs from `start` on, where the store keeps them."""
@@ -164,9 +173,9 @@ class TokenStore:
             yield from_json(Example, line, f'{where}:{number}')
 
 
-def _lines(path: Path, start: int) -> Iterator[str]:
+def _lines(path: Path, start: int, end: int) -> Iterator[str]:
     with open(path, encoding='utf-8', newline='\n') as file:
-        for line in itertools.islice(file, start, None):
+        for line in itertools.islice(file, start, end):
             yield line.removesuffix('\n')
 
 
