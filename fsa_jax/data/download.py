@@ -49,7 +49,7 @@ def local_mirror(mirror: str) -> Path | None:
 def plan(config: DownloadConfig, fetcher: Fetcher, local: Path | None) -> tuple[str, list[File]]:
     """(revision, files) to fetch."""
     name = config.name
-    if urlsplit(name).scheme in ('http', 'https'):
+    if name.startswith(('http://', 'https://')):
         return '', [_url_file(config)]
     if config.sha256:
         raise UserError('DownloadConfig.sha256 goes with a URL; the hashes of a name are known')
@@ -65,10 +65,13 @@ def plan(config: DownloadConfig, fetcher: Fetcher, local: Path | None) -> tuple[
 
 
 def _url_file(config: DownloadConfig) -> File:
-    name = PurePosixPath(urlsplit(config.name).path).name
+    try:
+        path = urlsplit(config.name).path
+    except ValueError as error:
+        raise UserError(f'DownloadConfig.name={config.name!r}: {error}') from None
+    name = PurePosixPath(path).name
     if not name:
         raise UserError(f'DownloadConfig.name={config.name!r} must be the URL of a file')
-    path = urlsplit(config.name).path
     url = config.mirror.rstrip('/') + path if config.mirror else config.name
     return File(name, url, config.sha256.lower())
 

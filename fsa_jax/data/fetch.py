@@ -20,7 +20,6 @@ import httpx
 from fsa_jax import manifest, progress
 from fsa_jax.errors import UserError
 
-CHUNK = 1 << 20  # bytes
 MOST_WAIT = 30.0  # seconds between tries
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another try
 
@@ -68,18 +67,17 @@ class Fetcher:
             ) from None
 
     def file(self, file: File) -> str:
-        """Fetches a file unless it is there already; returns its sha256."""
+        """Fetches a file unless it is there already and good; returns its sha256."""
         target = self._folder / file.path
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._download(file, target)
-        return _verified(target, file)
+        if target.is_file():
+            sha256 = manifest.file_sha256(target)
+            if file.sha256 in ('', sha256):
+                return sha256
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return self._download(file, target)
 
-    def _download(self, file: File, target: Path) -> None:
-        part, etag = (
-            target.with_name(target.name + '.part'),
-            target.with_name(target.name + '.etag'),
-        )
+    def _download(self, file: File, target: Path) -> str:
+        part, etag = (target.with_name(target.name + end) for end in ('.part', '.etag'))
         attempt = 0
         while True:
             before = part.stat().st_size if part.exists() else 0
@@ -88,12 +86,15 @@ class Fetcher:
                 break
             grown = part.exists() and part.stat().st_size > before
             attempt = 0 if grown else attempt + 1
-        if before and file.sha256 and manifest.file_sha256(part) != file.sha256:
-            part.unlink()  # the earlier bytes were of something else: once more from the start
-            return self._download(file, target)
-        _verified(part, file)
-        os.replace(part, target)
         etag.unlink(missing_ok=True)
+        try:
+            sha256 = _verified(part, file)
+        except UserError:
+            if not before:
+                raise
+            return self._download(file, target)  # the earlier bytes were of something else
+        os.replace(part, target)
+        return sha256
 
     def _stream(self, file: File, part: Path, etag: Path) -> None:
         start = part.stat().st_size if part.exists() else 0
@@ -116,7 +117,7 @@ class Fetcher:
                 progress.track(file.path, total and total / 1e6, 'MB', start=start / 1e6) as bar,
                 open(part, 'ab' if resumed else 'wb') as out,
             ):
-                for chunk in response.iter_bytes(CHUNK):
+                for chunk in response.iter_bytes():  # unbuffered: a broken body keeps its bytes
                     out.write(chunk)
                     bar.update(len(chunk) / 1e6)
                 out.flush()
@@ -157,19 +158,16 @@ class Fetcher:
 
 def copy(file: File, source: Path, folder: Path) -> str:
     """Copies a file from a local folder instead; returns its sha256."""
+    if not source.is_file():
+        raise UserError(f'{source} does not exist; DownloadConfig.mirror should hold {file.path}')
     target = folder / file.path
-    if not target.is_file():
-        if not source.is_file():
-            raise UserError(
-                f'{source} does not exist; DownloadConfig.mirror should hold {file.path}'
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + '.part')
-        _check_space(target.parent, source.stat().st_size)
-        shutil.copyfile(source, part)
-        _verified(part, file)
-        os.replace(part, target)
-    return _verified(target, file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + '.part')
+    _check_space(target.parent, source.stat().st_size)
+    shutil.copyfile(source, part)
+    sha256 = _verified(part, file)
+    os.replace(part, target)
+    return sha256
 
 
 def _verified(path: Path, file: File) -> str:
