@@ -4,15 +4,17 @@ matplotlib draws with placeholder colours, which become CSS: the text `currentCo
 `var(--series-i)`. Each panel is a figure of its own, so that a phone can stack them.
 """
 
+import html
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from fsa_jax.errors import UserError
 
@@ -21,14 +23,14 @@ SERIES_COLOURS = 8  # the stylesheet defines --series-0 to --series-7
 MOST_POINTS = 150  # longer series are averaged in bins: a page of ten runs stays small
 _INK = '#010101'
 
+Points = tuple[list[float], list[float]]  # steps, values
+
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: what it is called, its points, and the index of its colour."""
+    """One line: its points, and the index of its colour."""
 
-    label: str
-    steps: Sequence[float]
-    values: Sequence[float]
+    points: Points
     colour: int = 0
     validation: bool = False
 
@@ -43,52 +45,61 @@ class Panel:
     legend: dict[str, int] = field(default_factory=dict)
 
 
-def read_metrics(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+def read_metrics(folder: Path) -> dict[str, Points]:
     """{metric: (steps, values)} of a training run; UserError where a row is broken."""
     path = folder / METRICS
     if not path.is_file():
         raise UserError(
             f'ReportConfig.runs: {folder} has no {METRICS}; expected a folder of `fsa train`'
         )
-    series: dict[str, tuple[list[float], list[float]]] = {}
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    series: dict[str, Points] = {}
+    lines = path.read_text(encoding='utf-8').splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             row: dict[str, Any] = json.loads(line)
             step = float(row.pop('step'))
         except (ValueError, KeyError, AttributeError):
+            if number == len(lines):
+                break  # a run that is going on, or was killed, may leave its last row unfinished
             raise UserError(
                 f'{path}:{number}: expected a JSON object with a step; got {line[:60]!r}'
             ) from None
         for name, value in row.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if isinstance(value, (int, float)):
                 steps, values = series.setdefault(name, ([], []))
                 steps.append(step)
                 values.append(float(value))
     return series
 
 
-def panels(runs: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]) -> list[Panel]:
-    """The panels of runs that share their data: loss, validation F1, loss by task, as far as logged.
+def panels(runs: Mapping[str, Mapping[str, Points]]) -> list[Panel]:
+    """The panels of runs that share their data: loss and validation F1, and both by task if several.
 
     `runs` maps a name to `read_metrics`; seeds of one group ('student/seed0', …) share a colour.
     """
     colours = {name: i % SERIES_COLOURS for i, name in enumerate(dict.fromkeys(map(group, runs)))}
-    loss, f1, tasks = Panel('loss'), Panel('validation F1', percent=True), Panel('loss by task')
-    names = sorted({key for series in runs.values() for key in series})
-    by_task = [n for n in names if n.startswith('loss/')]
+    loss, f1 = Panel('loss'), Panel('validation F1', percent=True)
     for name, series in runs.items():
-        colour = colours[group(name)]
-        for key in ('loss', 'validation/loss'):
+        for panel, key in ((loss, 'loss'), (loss, 'validation/loss'), (f1, 'validation/f1')):
             if key in series:
-                loss.curves.append(Curve(name, *series[key], colour, key != 'loss'))
-        for key in names:
-            if key in series and re.fullmatch(r'validation/(.*/)?f1', key):
-                f1.curves.append(Curve(name, *series[key], colour, True))
-        for i, key in enumerate(by_task if len(by_task) > 1 else ()):
+                panel.curves.append(Curve(series[key], colours[group(name)], key != 'loss'))
+    loss_by_task = _by_task('loss by task', runs, 'loss/')
+    f1_by_task = _by_task('validation F1 by task', runs, 'validation/f1/', percent=True)
+    return [panel for panel in (loss, f1, loss_by_task, f1_by_task) if panel.curves]
+
+
+def _by_task(
+    title: str, runs: Mapping[str, Mapping[str, Points]], prefix: str, percent: bool = False
+) -> Panel:
+    """A panel whose colours are tasks: the metrics that begin with `prefix`."""
+    panel = Panel(title, percent=percent)
+    keys = sorted({key for series in runs.values() for key in series if key.startswith(prefix)})
+    for i, key in enumerate(keys):
+        panel.legend[key.removeprefix(prefix)] = i % SERIES_COLOURS
+        for series in runs.values():
             if key in series:
-                tasks.legend[key.removeprefix('loss/')] = i % SERIES_COLOURS
-                tasks.curves.append(Curve(name, *series[key], i % SERIES_COLOURS))
-    return [panel for panel in (loss, f1, tasks) if panel.curves]
+                panel.curves.append(Curve(series[key], i % SERIES_COLOURS, percent))
+    return panel
 
 
 def group(name: str) -> str:
@@ -105,7 +116,7 @@ def draw(panel: Panel) -> str:
         figure = Figure(figsize=(4.6, 2.9), layout='constrained')
         axes = figure.add_subplot()
         for curve in panel.curves:
-            steps, values = thin(curve.steps, curve.values)
+            steps, values = thin(curve.points)
             axes.plot(
                 steps,
                 values * (100 if panel.percent else 1),
@@ -136,15 +147,12 @@ def _style(salt: str) -> Any:
     }
 
 
-def thin(
-    steps: Sequence[float], values: Sequence[float], most: int = MOST_POINTS
-) -> tuple[np.ndarray, np.ndarray]:
+def thin(points: Points, most: int = MOST_POINTS) -> Float[np.ndarray, '2 P']:
     """At most `most` points: means of consecutive bins. Values that are not finite are left out."""
-    points = np.array([steps, values], float)
-    points = points[:, np.isfinite(points).all(axis=0)]
-    bins = np.array_split(points, min(most, max(points.shape[1], 1)), axis=1)
-    means = np.array([part.mean(axis=1) for part in bins if part.size]).reshape(-1, 2)
-    return means[:, 0], means[:, 1]
+    array = np.array(points, float)
+    array = array[:, np.isfinite(array).all(axis=0)]
+    bins = np.array_split(array, min(most, max(array.shape[1], 1)), axis=1)
+    return np.array([part.mean(axis=1) for part in bins if part.size]).reshape(-1, 2).T
 
 
 def _scale(axes, panel: Panel) -> None:
@@ -153,7 +161,7 @@ def _scale(axes, panel: Panel) -> None:
     axes.set_xlabel('step')
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis='y')
-    values = [v for curve in panel.curves for v in curve.values if v > 0]
+    values = [v for curve in panel.curves for v in curve.points[1] if v > 0]
     if panel.percent:
         axes.set_ylim(bottom=0)
         axes.set_ylabel('%')
@@ -170,7 +178,10 @@ def _inline(svg: str, title: str) -> str:
     for pattern, replacement in (
         (r'<metadata>.*?</metadata>', ''),
         (r'<style.*?</style>', ''),
-        (r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{title}">'),
+        (
+            r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
+            rf'<svg \1 role="img" aria-label="{html.escape(title)}">',
+        ),
         (r'<g id="[^"]*">', '<g>'),
         (r'font-family: [^;]*; ', ''),
         (r'xlink:href', 'href'),

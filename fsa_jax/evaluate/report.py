@@ -130,7 +130,7 @@ def _section(members: Mapping[str, Path]) -> Section:
     )
 
 
-def summary(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, Any]:
+def summary(series: Mapping[str, curves.Points]) -> dict[str, Any]:
     """Steps, last loss, best validation loss and F1 of a run, as far as it logged them."""
     result: dict[str, Any] = {
         'steps': int(max((steps[-1] for steps, _ in series.values()), default=0))
