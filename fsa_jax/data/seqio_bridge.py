@@ -160,12 +160,14 @@ class TaskSource:
     def batches(
         self, split: str, *, seed: int, shard: int = 0, num_shards: int = 1, epochs: int = 1
     ) -> Iterator[TokenBatch]:
-        """The pairs of `epochs` passes over a split, in order; pass e draws with seed `seed + e`.
+        """The pairs of a split in order, `epochs` times if they are random: pass e has seed `seed + e`.
 
         Pair i of all passes together is in shard i % num_shards: taking from the shards in turn
         gives the same pairs for any number of them. Examples come with every split of a task that
         has a metric, and with all but 'train' of another.
         """
+        if epochs > 1 and not self.is_random(split):
+            epochs = 1
         numbers = itertools.count(shard, num_shards)
         for records, inputs, targets in self._pairs(split, seed, epochs, shard, num_shards):
             ids = [record.get('id') or f'{split}:{n}' for record, n in zip(records, numbers)]

@@ -1,0 +1,128 @@
+"""Teacher answers in every form that is published, and in our own."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from fsa_jax import records
+from fsa_jax.data.corpus_files import read_generations, split_names, to_generation
+from fsa_jax.errors import UserError
+
+ANALYSIS = 'Opinion Target 1: "soup"\nAspect: taste\nSentiment: Positive\nReasoning: It is praised.'
+
+
+def write_lines(path, rows, bom=True):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = ''.join(json.dumps(row) + '\n' for row in rows)
+    path.write_text(text, encoding='utf-8-sig' if bom else 'utf-8')
+
+
+@pytest.mark.parametrize(
+    ('record', 'expected'),
+    [
+        (
+            {'ID': 3, 'Text': 'Good soup.', 'Overall': 4.0, 'mixtral_response': ANALYSIS},
+            ('3', 'analysis', 'Good soup.', ANALYSIS, 4.0, 'mixtral'),
+        ),
+        (
+            {'Text': 'Good soup.', 'chatgpt_response': ' I love it.'},
+            ('a.json:5', 'rewriting', 'Good soup.', ' I love it.', None, 'chatgpt'),
+        ),
+        (
+            {'input_text': 'Good soup.', 'prompt': 'Rewrite: ', 'output_text': 'I love it.'},
+            ('a.json:5', 'rewriting', 'Rewrite: Good soup.', 'I love it.', None, ''),
+        ),
+        (
+            {'prompt': 'P ', 'Text': 'Soup.', 'extracted_llama_response': 'x'},
+            ('a.json:5', 'rewriting', 'P Soup.', 'x', None, 'llama'),
+        ),
+        (
+            {'prompt': 'P ', 'Text': 'Soup.', 'llama2_response': ANALYSIS},
+            ('a.json:5', 'analysis', 'P Soup.', ANALYSIS, None, 'llama2'),
+        ),
+        (
+            {'id': 'r1', 'kind': 'rewriting', 'input': 'Soup.', 'output': ANALYSIS, 'teacher': 't'},
+            ('r1', 'rewriting', 'Soup.', ANALYSIS, None, 't'),
+        ),
+    ],
+)
+def test_every_published_record(record, expected):
+    g = to_generation(record, '/some/a.json:5')
+    assert (g.id, g.kind, g.input, g.output, g.rating, g.teacher) == expected
+
+
+@pytest.mark.parametrize(
+    ('record', 'message'),
+    [
+        ({'Text': 'a'}, 'missing field'),
+        ({'mixtral_response': 'a'}, 'missing field'),
+        ({'Text': 'a', 'mixtral_response': None}, "'mixtral_response' must be text, got None"),
+        ({'Text': 'a', 'mixtral_response': 'b', 'Overall': 'good'}, "'Overall' must be a number"),
+        ({'input': 'a', 'output': 'b', 'kind': 'poem'}, "'kind' must be one of"),
+        ({'input': 'a', 'output': 'b', 'colour': 1}, "unknown field 'colour'"),
+    ],
+)
+def test_a_bad_record_is_named_with_its_place(record, message):
+    with pytest.raises(UserError, match=f'^f.json:9: .*{message}'):
+        to_generation(record, 'f.json:9')
+
+
+def test_the_path_of_the_published_layout_tells_kind_and_domain(tmp_path):
+    rewritten = {'ID': 1, 'Text': 'a', 'mixtral_response': ANALYSIS}  # the text says otherwise
+    for kind in ('rewrite', 'analysis'):
+        for domain in ('restaurant', 'computer'):
+            name = f'{kind}/mixtral/{domain}/{domain}_20000_s12421_v0_bf16.json'
+            write_lines(tmp_path / name, [rewritten])
+    found = list(read_generations(tmp_path, validation_fraction=0.0))
+    assert Counter((g.kind, g.domain) for g in found) == {
+        (kind, domain): 1
+        for kind in ('analysis', 'rewriting')
+        for domain in ('restaurant', 'computer')
+    }
+    one_file = tmp_path / 'rewrite/mixtral/computer/computer_20000_s12421_v0_bf16.json'
+    assert next(read_generations(one_file)).kind == 'rewriting'
+    assert len(list(read_generations(tmp_path, kind='analysis', validation_fraction=0.0))) == 2
+
+
+def test_a_folder_named_analysis_elsewhere_in_the_path_tells_nothing(tmp_path):
+    root = tmp_path / 'analysis' / 'work'
+    write_lines(root / 'answers.json', [{'Text': 'a', 'gpt_response': 'I loved it.'}])
+    assert next(read_generations(root, validation_fraction=0.0)).kind == 'rewriting'
+
+
+def test_our_own_corpus_folder_has_its_splits(tmp_path):
+    for split in ('train', 'validation'):
+        rows = [records.Generation(f'{split}{i}', 'analysis', f'r{i}', 'out') for i in range(3)]
+        records.write_jsonl(tmp_path / f'{split}-00000-of-00001.jsonl', rows)
+    (tmp_path / 'manifest.json').write_text('{}')
+    assert [g.id for g in read_generations(tmp_path, 'train')] == ['train0', 'train1', 'train2']
+    assert next(g.id for g in read_generations(tmp_path, 'validation')) == 'validation0'
+    assert split_names(tmp_path) == ['train', 'validation']
+
+
+def test_both_answers_to_a_review_fall_on_one_side_of_the_split(tmp_path):
+    rows = [{'ID': i, 'Text': f'review {i}', 'm_response': 'I like it.'} for i in range(400)]
+    write_lines(tmp_path / 'rewritings.json', rows)
+    write_lines(tmp_path / 'analyses.json', [{**r, 'm_response': ANALYSIS} for r in rows])
+
+    def read(split, kind):
+        return [g.id for g in read_generations(tmp_path, split, kind, 0.1)]
+
+    held = read('validation', 'analysis')
+    assert held == read('validation', 'rewriting')
+    assert 20 < len(held) < 60
+    assert sorted(held + read('train', 'analysis')) == sorted(str(i) for i in range(400))
+
+
+def test_a_folder_without_answers_is_said(tmp_path):
+    with pytest.raises(UserError, match=r'no .json or .jsonl files'):
+        list(read_generations(tmp_path))
+
+
+@pytest.mark.data
+def test_the_real_answers(shared):
+    found = list(read_generations(shared / 'data/corpus/mixtral_250.json', validation_fraction=0.0))
+    assert Counter(g.kind for g in found) == {'rewriting': 134, 'analysis': 116}
+    assert all(g.teacher == 'mixtral' and 1 <= g.rating <= 5 for g in found)
+    assert all('\n' not in g.input for g in found)
