@@ -1,0 +1,227 @@
+"""The train stage: distilling and fine-tuning.
+
+A run starts from its own newest good checkpoint, else from TrainConfig.init, else from scratch; it
+leaves a model folder (train/checkpoint.py) with metrics.jsonl and TensorBoard events beside it.
+"""
+
+import contextlib
+import math
+import os
+import time
+from pathlib import Path
+
+import jax
+
+from fsa_jax import manifest, progress
+from fsa_jax.configs import (
+    DecodeConfig,
+    MeshConfig,
+    OptimizerConfig,
+    RowsConfig,
+    T5Config,
+    TrainConfig,
+)
+from fsa_jax.decode import Generator
+from fsa_jax.errors import UserError
+from fsa_jax.train import checkpoint
+from fsa_jax.train.checkpoint import Checkpoints
+from fsa_jax.train.feed import Fed, Feed, prefetch
+from fsa_jax.train.job import Job, prepare
+from fsa_jax.train.metrics import Best, MetricsLog, Throughput, chosen_metric
+from fsa_jax.train.profiler import Profiler
+from fsa_jax.train.state import TrainState
+from fsa_jax.train.step import StepMetrics, compile_evaluation_step, compile_train_step
+from fsa_jax.train.stopping import EXIT_STATUS, Stopper
+from fsa_jax.train.validate import Interrupted, Validator, mean_losses
+
+PROFILE = 'profile'
+
+
+def run(
+    out: manifest.Output,
+    train: TrainConfig,
+    model: T5Config,
+    rows: RowsConfig,
+    optimizer: OptimizerConfig,
+    mesh: MeshConfig,
+    decode: DecodeConfig,
+) -> None:
+    """Trains to the end, or resumes.
+
+    Raises:
+      UserError: what the configs name does not fit together, or the loss is no longer finite.
+      SystemExit: with status 143, after SIGTERM and a saved checkpoint.
+    """
+    use_compilation_cache(train.compilation_cache)
+    job = prepare(train, model, rows, optimizer, mesh)
+    out.read('TrainConfig.data', train.data)
+    if train.init:
+        out.read('TrainConfig.init', train.init)
+    checkpoint.write_header(out.folder, job.config, job.vocabulary)
+    progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
+    with job.partition.context(), Stopper() as stopper:
+        Training(out.folder, job, decode, stopper).run(out)
+
+
+def use_compilation_cache(folder: str) -> None:
+    """Keeps compiled programs that took over a second, so that the next start is quick."""
+    path = Path(folder) if folder else Path.home() / '.cache' / 'fsa_jax' / 'xla'
+    jax.config.update('jax_compilation_cache_dir', os.fspath(path))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+    jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
+
+
+class Training:
+    """A run in progress. `step` counts finished steps everywhere."""
+
+    def __init__(self, folder: Path, job: Job, decode: DecodeConfig, stopper: Stopper):
+        self.folder, self.job, self.stopper = folder, job, stopper
+        self.validator = self._validator(decode)
+        available = self.validator.metrics if self.validator else []
+        self.best = Best(folder, chosen_metric(job.train.metric, available))
+        self.checkpoints = Checkpoints(folder, job.train.keep, lambda: self.best.step)
+        self.train_step = compile_train_step(
+            job.loss, job.optimizer, job.train, job.partition, job.shardings
+        )
+        self.throughput = Throughput()
+        self.profiler = Profiler(folder / PROFILE, job.train.profile_steps)
+        self.waiting: tuple[Fed, StepMetrics] | None = None  # the last step, not yet looked at
+        self.saved = time.monotonic()
+
+    def _validator(self, decode: DecodeConfig) -> Validator | None:
+        job = self.job
+        if not job.validation:
+            return None
+        return Validator(
+            job.validation,
+            job.rows.config,
+            job.vocabulary,
+            compile_evaluation_step(job.loss, job.partition, job.shardings),
+            Generator(job.config, decode, job.partition),
+            job.partition,
+            job.train.evaluate_examples,
+        )
+
+    def run(self, out: manifest.Output) -> None:
+        """Trains from where the folder stands to the last step."""
+        self.state = self._start()
+        start, steps = int(self.state.step), self.job.steps
+        self.log = MetricsLog(self.folder, start, self.job.train.tensorboard)
+        self.best.resume(self.log.rows, checkpoint.steps(self.folder))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.log.close)
+            stack.callback(self.checkpoints.close)
+            stack.callback(self.profiler.close)
+            self.bar = stack.enter_context(progress.track('train', steps, 'steps', start))
+            ends_epoch = start > 0 and self.job.rows.epoch_at(start)[1] == 0
+            self._boundary(start, ends_epoch)  # an evaluation may have been interrupted
+            for fed in prefetch(Feed(self.job.rows, self.job.partition).at, range(start, steps)):
+                self._step(fed)
+                self._boundary(fed.step + 1, fed.ends_epoch)
+        out.counts |= {
+            'steps': steps,
+            'parameters': sum(x.size for x in jax.tree.leaves(self.state.params)),
+            'devices': jax.device_count(),
+        }
+        if self.best.step is not None:
+            out.counts['best'] = checkpoint.read_best(self.folder)
+
+    def _start(self) -> TrainState:
+        restored = self.checkpoints.restore(self.job.abstract)
+        if restored is not None:
+            progress.say(f'resuming from checkpoint {int(restored.step)} of {self.folder}')
+            return restored
+        return self.job.start()
+
+    # -- a step --------------------------------------------------------------------------------
+
+    def _step(self, fed: Fed) -> None:
+        """Starts a step on the devices, then looks at the one before, which is finished by now."""
+        self.profiler.before(fed.step + 1)
+        self.state, metrics = self.train_step(self.state, fed.arrays)
+        self.profiler.after(fed.step + 1, metrics)
+        self._look()
+        self.waiting = fed, metrics
+
+    def _look(self) -> None:
+        """Waits for the last step, checks and reports it."""
+        if self.waiting is None:
+            return
+        (fed, metrics), self.waiting = self.waiting, None
+        metrics = jax.device_get(metrics)
+        step = fed.step + 1
+        self._check_finite(step, metrics)
+        self.throughput.add(fed.pairs, fed.tokens)
+        losses, rates = mean_losses(metrics.sums, self.job.rows.tasks), self.throughput.rates()
+        shown = {name.replace('_per_second', '/s'): rate for name, rate in rates.items()}
+        self.bar.update(1, loss=losses['loss'], **shown)
+        every = self.job.train.log_every
+        if step % every and step not in (1, self.job.steps):
+            return
+        row = {
+            'step': step,
+            'epoch': fed.epoch,
+            **losses,
+            'objective': float(metrics.objective),
+            'grad_norm': float(metrics.grad_norm),
+            'learning_rate': float(self.job.learning_rate(fed.step)),
+            'pairs': fed.pairs,
+            **rates,
+        }
+        self.log.write(row)
+        self.throughput.reset()
+
+    def _check_finite(self, step: int, metrics: StepMetrics) -> None:
+        if math.isfinite(metrics.objective) and math.isfinite(metrics.grad_norm):
+            return
+        last = self.checkpoints.latest()
+        good = f'{self.folder / checkpoint.CHECKPOINTS / str(last)}' if last is not None else 'none'
+        raise UserError(
+            f'step {step}: the loss is {metrics.objective}, its gradient norm {metrics.grad_norm}; '
+            f'last good checkpoint: {good}. Try a lower OptimizerConfig.learning_rate or another '
+            'RowsConfig.seed'
+        )
+
+    # -- between steps -------------------------------------------------------------------------
+
+    def _boundary(self, step: int, ends_epoch: bool) -> None:
+        """Saves, evaluates or stops where that is due after `step` steps."""
+        evaluate = self._evaluation_due(step, ends_epoch) and not self.log.evaluated(step)
+        stop = self.stopper.should_stop(step)
+        if step and (evaluate or stop or self._save_due(step)):
+            self._look()  # never save a state whose loss was not looked at
+            self.checkpoints.save(self.state)
+            self.saved = time.monotonic()
+        if evaluate and not stop:
+            stop = self._evaluate(step)
+        if stop:
+            self.checkpoints.wait()
+            progress.say(f'stopped by SIGTERM after step {step}, which is saved')
+            raise SystemExit(EXIT_STATUS)
+
+    def _save_due(self, step: int) -> bool:
+        every, minutes = self.job.train.save_every, self.job.train.save_minutes
+        if step == self.job.steps or (every and step % every == 0):
+            return True
+        return minutes > 0 and time.monotonic() - self.saved > 60 * minutes
+
+    def _evaluation_due(self, step: int, ends_epoch: bool) -> bool:
+        if self.validator is None or step == 0:
+            return False
+        every = self.job.train.evaluate_every
+        return step == self.job.steps or (step % every == 0 if every else ends_epoch)
+
+    def _evaluate(self, step: int) -> bool:
+        """Evaluates while the checkpoint is being written; whether it was asked to stop instead."""
+        assert self.validator is not None
+        try:
+            values = self.validator.evaluate(self.state.params, lambda: self.stopper.asked)
+        except Interrupted:
+            return True
+        self.checkpoints.wait()  # a row of an evaluation says that its checkpoint is on disk
+        row = {'step': step, **values}
+        self.log.write(row)
+        self.best.offer(row)
+        progress.say('  '.join(f'{name} {value:.4g}' for name, value in row.items()))
+        self.throughput.reset()
+        return False

@@ -1,0 +1,143 @@
+"""What a run writes down: metrics.jsonl, TensorBoard events, and which step is the best."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fsa_jax.errors import UserError, nearest
+from fsa_jax.manifest import write_atomic
+from fsa_jax.train.checkpoint import BEST
+
+METRICS, TENSORBOARD = 'metrics.jsonl', 'tensorboard'
+VALIDATION = 'validation/'
+Row = dict[str, Any]
+
+
+class MetricsLog:
+    """Rows of metrics.jsonl, and the same as TensorBoard events.
+
+    A run that resumes at `start` drops the rows beyond it, and a last one that was cut short. Only
+    the first process writes.
+    """
+
+    def __init__(self, folder: Path, start: int, tensorboard: bool):
+        self._path = folder / METRICS
+        self.rows = [row for row in _read(self._path) if row['step'] <= start]
+        self._file = self._events = None
+        if jax.process_index() == 0:
+            write_atomic(self._path, ''.join(json.dumps(row) + '\n' for row in self.rows))
+            self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
+            if tensorboard:
+                from tensorboardX import SummaryWriter  # half a second: only where it is wanted
+
+                self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1)
+
+    def write(self, row: Row) -> None:
+        """Appends a row; `row['step']` counts finished steps."""
+        self.rows.append(row)
+        if self._file is not None:
+            self._file.write(json.dumps(row) + '\n')
+            self._file.flush()
+        if self._events is not None:
+            for name, value in row.items():
+                if name != 'step':
+                    self._events.add_scalar(name, value, row['step'])
+
+    def evaluated(self, step: int) -> bool:
+        """Whether a step has its evaluation row."""
+        return any(row['step'] == step and is_evaluation(row) for row in self.rows)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in (self._file, self._events):
+            if file is not None:
+                file.close()
+
+
+def is_evaluation(row: Row) -> bool:
+    """Whether a row is of an evaluation rather than of a training step."""
+    return any(name.startswith(VALIDATION) for name in row)
+
+
+def _read(path: Path) -> list[Row]:
+    rows = []
+    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break  # a killed run may leave its last line unfinished
+    return rows
+
+
+class Best:
+    """The first step whose metric is strictly better than all before; kept in best.json.
+
+    `metric` is a name of the evaluation rows ('' for none). Losses are better when smaller.
+    """
+
+    def __init__(self, folder: Path, metric: str):
+        self._path, self.metric = folder / BEST, metric
+        self.step: int | None = None
+        self._value = -math.inf
+
+    def resume(self, rows: list[Row], there: list[int]) -> None:
+        """Finds the best again among the rows whose checkpoints are still there."""
+        self._path.unlink(missing_ok=True)
+        for row in rows:
+            if is_evaluation(row) and row['step'] in there:
+                self.offer(row)
+
+    def offer(self, row: Row) -> None:
+        """Takes note of an evaluation row."""
+        if self.metric not in row:
+            return
+        value = -row[self.metric] if 'loss' in self.metric else row[self.metric]
+        if value > self._value:
+            self.step, self._value = row['step'], value
+            if jax.process_index() == 0:
+                content = {'step': self.step, 'metric': self.metric, 'value': row[self.metric]}
+                write_atomic(self._path, json.dumps(content) + '\n')
+
+
+def chosen_metric(name: str, available: list[str]) -> str:
+    """The evaluation metric that TrainConfig.metric names among those there are; '' for none."""
+    if name == 'none' or (name == 'auto' and f'{VALIDATION}f1' not in available):
+        return ''
+    full = f'{VALIDATION}f1' if name == 'auto' else VALIDATION + name.removeprefix(VALIDATION)
+    if full not in available:
+        names = [metric.removeprefix(VALIDATION) for metric in available]
+        raise UserError(
+            f'TrainConfig.metric={name!r} is not evaluated here; expected auto, none'
+            f'{"".join(", " + n for n in names)}{nearest(name, names)}'
+        )
+    return full
+
+
+class Throughput:
+    """Pairs and tokens a second since it was last reset: training steps alone, not evaluations."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew, now."""
+        self._began, self._pairs, self._tokens = time.perf_counter(), 0, 0
+
+    def add(self, pairs: int, tokens: int) -> None:
+        """Counts a finished step."""
+        self._pairs += pairs
+        self._tokens += tokens
+
+    def rates(self) -> dict[str, float]:
+        """{'pairs_per_second', 'tokens_per_second'}, empty before the first step."""
+        seconds = time.perf_counter() - self._began
+        if not self._pairs:
+            return {}
+        return {
+            'pairs_per_second': round(self._pairs / seconds, 3),
+            'tokens_per_second': round(self._tokens / seconds, 1),
+        }

@@ -1,0 +1,153 @@
+"""One training step and one evaluation step, compiled over the mesh."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float, Int
+
+from fsa_jax.configs import T5Config, TrainConfig
+from fsa_jax.losses import Objective, chunked_loss
+from fsa_jax.model.t5 import T5, Params
+from fsa_jax.partition import Partition
+from fsa_jax.train.state import TrainState
+
+Batch = dict[str, Array]  # SeqIO's names; [microbatch, row, slot] in training, [row, slot] else
+_NOT_INPUTS = ('decoder_target_tokens', 'decoder_loss_weights', 'decoder_task_ids')
+
+
+class Sums(NamedTuple):
+    """Cross-entropy summed over the target tokens of each task, and how many those are."""
+
+    loss: Float[Array, 'tasks']
+    tokens: Float[Array, 'tasks']
+
+
+class StepMetrics(NamedTuple):
+    """What a step says of itself: the value that it minimises, its gradient's norm, the losses."""
+
+    objective: Float[Array, '']
+    grad_norm: Float[Array, '']
+    sums: Sums
+
+
+class Loss:
+    """The loss of a batch as a function of params, for a model and an objective."""
+
+    def __init__(self, config: T5Config, train: TrainConfig, tasks: int):
+        self._model = T5(config)
+        self._objective = Objective(config.vocab_size, train.label_smoothing, train.z_loss)
+        self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
+        self._tasks = tasks
+
+    def __call__(
+        self,
+        params: Params,
+        batch: Batch,
+        scale: Float[Array, ''] | float = 1.0,
+        dropout_key: Array | None = None,
+    ) -> tuple[Float[Array, ''], Sums]:
+        """(`scale` * the objective summed over weighted tokens, sums by task); with dropout if a
+        key is given."""
+        inputs: dict[str, Any] = {k: x for k, x in batch.items() if k not in _NOT_INPUTS}
+        hidden: Any = self._model.apply(
+            {'params': params},
+            **inputs,
+            deterministic=dropout_key is None,
+            rngs=None if dropout_key is None else {'dropout': dropout_key},
+            method='hidden',
+        )
+        weights = batch['decoder_loss_weights']
+        total, cross_entropy = chunked_loss(
+            self._logits,
+            {self._head: params[self._head]},
+            hidden,
+            batch['decoder_target_tokens'],
+            weights * scale,
+            self._objective,
+        )
+        of_task = batch['decoder_task_ids'][..., None] == jnp.arange(self._tasks)
+        by_task = weights[..., None] * of_task
+        sums = Sums(jnp.einsum('bt,btk->k', cross_entropy, by_task), jnp.sum(by_task, (0, 1)))
+        return total, sums
+
+    def _logits(self, head: Params, hidden: Float[Array, 'B T D']) -> Float[Array, 'B T V+P']:
+        logits: Any = self._model.apply({'params': head}, hidden, method='padded_logits')
+        return logits
+
+
+def microbatch_scales(weights: Float[Array, 'M B T'], average: str) -> Float[Array, 'M']:
+    """What each microbatch's summed loss is multiplied by: 1 / all tokens of the step ('tokens'),
+    or 1 / (its tokens x microbatches that have any) ('microbatch': the paper's)."""
+    tokens = jnp.sum(weights, axis=(1, 2))
+    if average == 'tokens':
+        return jnp.full_like(tokens, 1 / jnp.maximum(jnp.sum(tokens), 1))
+    return jnp.where(tokens > 0, 1 / jnp.maximum(tokens, 1), 0) / jnp.sum(tokens > 0)
+
+
+def train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    average: str,
+    seed: int,
+    gradient_shardings: Any,
+    state: TrainState,
+    batch: Batch,
+) -> tuple[TrainState, StepMetrics]:
+    """One update by the gradient of all microbatches of `batch`, arrays [microbatch, row, slot]."""
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    scales = microbatch_scales(batch['decoder_loss_weights'], average)
+
+    def gradient(number: Int[Array, ''], microbatch: Batch, scale: Float[Array, '']):
+        dropout_key = jax.random.fold_in(key, number)
+        (objective, sums), grads = jax.value_and_grad(loss, has_aux=True)(
+            state.params, microbatch, scale, dropout_key
+        )
+        # Said explicitly: the partitioner would otherwise choose, and may gather them.
+        return jax.lax.with_sharding_constraint(grads, gradient_shardings), objective, sums
+
+    def accumulate(total, inputs):
+        return jax.tree.map(jnp.add, total, gradient(*inputs)), None
+
+    microbatches = jnp.arange(len(scales)), batch, scales
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    if len(scales) == 1:
+        grads, objective, sums = gradient(*first)
+    else:
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), jax.eval_shape(gradient, *first))
+        (grads, objective, sums), _ = jax.lax.scan(accumulate, zeros, microbatches)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = StepMetrics(objective, optax.tree.norm(grads), sums)
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def compile_train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    train: TrainConfig,
+    partition: Partition,
+    shardings: TrainState,
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+    """`train_step` over the mesh; the state it is given is consumed."""
+    return jax.jit(
+        partial(train_step, loss, optimizer, train.loss_average, train.seed, shardings.params),
+        in_shardings=(shardings, partition.microbatches),
+        out_shardings=(shardings, partition.replicated),
+        donate_argnums=0,
+    )
+
+
+def compile_evaluation_step(
+    loss: Loss, partition: Partition, shardings: TrainState
+) -> Callable[[Params, Batch], Sums]:
+    """(params, batch [1, row, slot]) -> sums by task, without dropout."""
+    return jax.jit(
+        lambda params, batch: loss(params, jax.tree.map(lambda x: x[0], batch))[1],
+        in_shardings=(shardings.params, partition.microbatches),
+        out_shardings=partition.replicated,
+    )

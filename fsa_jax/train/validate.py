@@ -1,0 +1,112 @@
+"""Validation: the loss on every pair, and the F1 of greedy text where a task has a metric."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from fsa_jax.configs import DecodeConfig, RowsConfig
+from fsa_jax.data.rows import Rows
+from fsa_jax.data.store import TokenStore
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.decode import Generator
+from fsa_jax.evaluate import f1
+from fsa_jax.model.t5 import Params
+from fsa_jax.partition import Partition
+from fsa_jax.train.feed import Feed, prefetch
+from fsa_jax.train.metrics import VALIDATION
+from fsa_jax.train.step import Batch, Sums
+
+_CHUNK = 512  # texts generated between two looks at whether to stop
+
+
+class Interrupted(Exception):
+    """The run was asked to stop in the middle of an evaluation."""
+
+
+def mean_losses(sums: Sums, tasks: list[str], prefix: str = '') -> dict[str, float]:
+    """{'loss': mean over all target tokens, 'loss/TASK': over those of a task}, in nats a token.
+
+    With one task there is no row of its own; a task without a token has none either.
+    """
+    loss, tokens = (np.asarray(x, np.float64) for x in sums)
+    values = {f'{prefix}loss': loss.sum() / max(tokens.sum(), 1)}
+    for task, of_task, count in zip(tasks, loss, tokens):
+        if count and len(tasks) > 1:
+            values[f'{prefix}loss/{task}'] = of_task / count
+    return {name: float(value) for name, value in values.items()}
+
+
+class Validator:
+    """Evaluates params on the first `examples` pairs (0: all) of each task's store."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, TokenStore],
+        config: RowsConfig,
+        vocabulary: Vocabulary,
+        step: Callable[[Params, Batch], Sums],
+        generator: Generator,
+        partition: Partition,
+        examples: int = 0,
+    ):
+        if examples:
+            stores = {task: store.head(examples) for task, store in stores.items()}
+        rows = config.replace(batch_size=config.batch_size // config.microbatches, microbatches=1)
+        self._rows = Rows.once(stores, rows)
+        self._feed = Feed(self._rows, partition)
+        self._scored = {task: store for task, store in stores.items() if store.metric}
+        self._vocabulary, self._step, self._generator = vocabulary, step, generator
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what `evaluate` gives."""
+        tasks = self._rows.tasks
+        names = ['loss', *(f'loss/{task}' for task in tasks if len(tasks) > 1)]
+        if self._scored:
+            names += ['f1', *(f'f1/{task}' for task in self._scored if len(self._scored) > 1)]
+        return [VALIDATION + name for name in names]
+
+    def evaluate(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
+        """Losses, and F1s in [0, 1]: 'validation/f1' is their mean over the tasks that have one.
+
+        Raises Interrupted soon after `stop()` becomes true.
+        """
+        return self._losses(params, stop) | self._f1s(params, stop)
+
+    def _losses(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
+        tasks = self._rows.tasks
+        total: Any = Sums(*np.zeros((2, len(tasks))))
+        for fed in prefetch(self._feed.at, range(self._rows.steps_per_epoch())):
+            _look(stop)
+            total = jax.tree.map(np.add, total, self._step(params, fed.arrays))
+        return mean_losses(total, tasks, VALIDATION)
+
+    def _f1s(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
+        values = {task: self._f1(params, store, stop) for task, store in self._scored.items()}
+        if not values:
+            return {}
+        mean = {f'{VALIDATION}f1': sum(values.values()) / len(values)}
+        if len(values) == 1:
+            return mean
+        return mean | {f'{VALIDATION}f1/{task}': value for task, value in values.items()}
+
+    def _f1(self, params: Params, store: TokenStore, stop: Callable[[], bool]) -> float:
+        decode: DecodeConfig = self._generator.decode
+        length = decode.task_max_new_tokens.get(store.task, decode.max_new_tokens)
+        texts: list[str] = []
+        for first in range(0, len(store), _CHUNK):
+            _look(stop)
+            chunk = range(first, min(first + _CHUNK, len(store)))
+            inputs = [store.pair(i)[0].tolist() for i in chunk]
+            outputs = self._generator.generate(params, inputs, length)
+            texts += map(self._vocabulary.decode, outputs)
+        examples = list(store.examples())
+        golds, sentences = [e.gold for e in examples], [e.sentence for e in examples]
+        return f1.score(store.metric, texts, golds, sentences).f1
+
+
+def _look(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Interrupted

@@ -1,0 +1,88 @@
+"""A small packed folder and small configs, for the tests that train."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsa_jax import configs as c
+from fsa_jax import manifest, stages
+from fsa_jax.data.store import TokenBatch
+from fsa_jax.data.store_writer import StoreWriter
+from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.records import Example
+
+TARGETS = ('food', 'service', 'screen', 'battery life', 'waiter', 'pasta')
+OPINIONS = {'great': 'positive', 'very good': 'positive', 'slow': 'negative', 'bad': 'negative'}
+
+STUDENT: dict[str, Any] = {
+    'd_model': 32,
+    'd_kv': 16,
+    'd_ff': 64,
+    'num_layers': 2,
+    'num_decoder_layers': 2,
+    'num_heads': 2,
+    'vocab_size': 304,
+}
+
+
+def sentences(count: int, seed: int) -> list[tuple[str, str]]:
+    """(sentence, target): each sentence says two things."""
+    random = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(count):
+        said = [(random.choice(TARGETS), random.choice(list(OPINIONS))) for _ in range(2)]
+        text = ' but '.join(f'the {target} was {opinion}' for target, opinion in said)
+        drawn.append((text, ' ; '.join(f'{target} | {OPINIONS[o]}' for target, o in said)))
+    return drawn
+
+
+def pack(folder: Path, spiece: Path, tasks: dict[str, str] | None = None, train: int = 96) -> Path:
+    """A packed folder with splits train and validation of each task {name: metric}."""
+    vocabulary = Vocabulary(spiece)
+    with manifest.output(folder, 'pack', []) as out:
+        vocabulary.save(out.folder / 'vocabulary')
+        for number, (task, metric) in enumerate((tasks or {'t': 'atsa'}).items()):
+            for split, count in (('train', train), ('validation', 16)):
+                texts = sentences(count, seed=10 * number + len(split))
+                pairs = [
+                    ([*vocabulary.encode(text), 1], [*vocabulary.encode(target), 1])
+                    for text, target in texts
+                ]
+                examples = [
+                    Example(str(i), x, y, task=task, metric=metric, sentence=x, gold=y)
+                    for i, (x, y) in enumerate(texts)
+                ]
+                store = out.folder / task / split
+                with StoreWriter(store, vocabulary, task=task, split=split, metric=metric) as w:
+                    ids = [str(i) for i in range(count)]
+                    w.write(TokenBatch.from_pairs(pairs, ids, examples if metric else None))
+    return folder
+
+
+def configs(packed: Path, cache: Path, **knobs: Any) -> tuple[c.Config, ...]:
+    """The configs of the train stage; `knobs` are fields of any of them by their name."""
+    fields: dict[type[c.Config], dict[str, Any]] = {
+        c.TrainConfig: {
+            'data': str(packed),
+            'steps': 10,
+            'log_every': 1,
+            'evaluate_examples': 8,
+            'compilation_cache': str(cache),
+        },
+        c.T5Config: dict(STUDENT),
+        c.RowsConfig: {'layout': 'pairs', 'batch_size': 16, 'buckets': 1},
+        c.OptimizerConfig: {'learning_rate': 3e-3},
+        c.MeshConfig: {},
+        c.DecodeConfig: {'max_new_tokens': 24},
+    }
+    for name, value in knobs.items():
+        kind = next(kind for kind in fields if name in kind.__dataclass_fields__)
+        fields[kind][name] = value
+    return tuple(kind(**values) for kind, values in fields.items())
+
+
+def train(packed: Path, output: Path, cache: Path, **knobs: Any) -> Path:
+    """Runs the train stage in this process."""
+    stages.run('train', configs(packed, cache, **knobs), output)
+    return output
