@@ -263,3 +263,23 @@ def test_a_drawing_is_xml_with_the_colours_of_the_page(values):
     assert not re.search(r'#0[12]0[01]', svg)
     if len(values) == 2 and values[1] < 1e9:
         assert 'var(--series-7)' in svg
+
+
+def test_examples_come_from_the_best_system_of_each_task_mistakes_first(tmp_path):
+    scores, folders = {}, {}
+    for name, f1 in (('weak', 0.1), ('strong', 0.9)):
+        folders[name] = tmp_path / name
+        folders[name].mkdir()
+        rows = [
+            Judged(task, f'{name}{i}', 's', right=('a | b',), wrong=('c | d',) * (i % 2))
+            for task in ('t', 'u')
+            for i in range(40)
+        ]
+        write_jsonl(folders[name] / 'examples.jsonl', rows)
+        scores[name] = entry(f1) | {'u': entry(1 - f1)['t']}
+    chosen = report.examples(table.tables(scores), folders, 7)
+    assert [name for name, _ in chosen].count('strong') == 3  # of task t; weak has 4 of task u
+    assert {(name, j.task) for name, j in chosen} == {('strong', 't'), ('weak', 'u')}
+    mistakes = [report.is_mistake(j) for _, j in chosen]
+    assert mistakes == sorted(mistakes, reverse=True)
+    assert 0 < sum(mistakes) < 7
