@@ -78,5 +78,5 @@ def _same_pieces(theirs: seqio.SentencePieceVocabulary, ours: Vocabulary) -> boo
     )
     sentinels = (f'<extra_id_{i}>' for i in range(theirs.extra_ids))
     return same and all(
-        theirs.tokenizer.piece_to_id(piece) == ours.special_ids[piece] for piece in sentinels
+        theirs.tokenizer.piece_to_id('▁' + piece) == ours.special_ids[piece] for piece in sentinels
     )

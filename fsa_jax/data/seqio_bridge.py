@@ -332,7 +332,8 @@ def _errors_named(task: seqio.Task, split: str) -> Iterator[None]:
         own = re.search(r'UserError: (.*)', str(error))  # of a RecordSource, as tf.data quotes it
         if own:
             raise UserError(own[1]) from error
-        first = str(error).strip().partition('\n')[0]
+        lines = str(error).strip().splitlines() or ['']
+        said = lines[-1 if lines[0] == 'in user code:' else 0].strip()  # as TensorFlow puts it
         raise UserError(
-            f'task {task.name!r}, split {split!r}: {type(error).__name__}: {first:.300}'
+            f'task {task.name!r}, split {split!r}: {type(error).__name__}: {said:.300}'
         ) from error
