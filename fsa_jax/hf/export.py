@@ -9,18 +9,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
+from flax.traverse_util import flatten_dict
 
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.hf import names, tokenizer, weights
-from fsa_jax.model.t5 import init_params
 
 
 def save_pretrained(
@@ -46,9 +43,7 @@ def save_pretrained(
         )
     _check_shapes(config, params)
     with _staged(Path(folder)) as work:
-        tensors = (
-            (t.name, a.astype(np.float32, copy=False)) for t, a in names.to_hf(config, params)
-        )
+        tensors = ((tensor.name, array) for tensor, array in names.to_hf(config, params))
         weights.write(work, tensors, int(shard_gb * 1e9))
         _write_json(work / 'config.json', hf_config(config))
         _write_json(work / 'generation_config.json', _generation_config(config))
@@ -60,19 +55,14 @@ def save_pretrained(
 
 def _check_shapes(config: T5Config, params: dict[str, Any]) -> None:
     """The tree of `params` is that of `config`, no layer or row too few or too many."""
-    expected = _shapes(jax.eval_shape(partial(init_params, config), jax.random.key(0)))
-    found = _shapes(params)
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
+    expected = names.shapes(config)
+    found = {path: tuple(leaf.shape) for path, leaf in flatten_dict(params).items()}
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
             raise UserError(
-                f'parameter {name} must have shape {expected.get(name)} by T5Config; '
-                f'got {found.get(name)} (None: no such parameter)'
+                f'parameter {"/".join(path)} must have shape {expected.get(path)} by T5Config; '
+                f'got {found.get(path)} (None: no such parameter)'
             )
-
-
-def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {'/'.join(str(key.key) for key in path): leaf.shape for path, leaf in leaves}
 
 
 def hf_config(config: T5Config) -> dict[str, Any]:

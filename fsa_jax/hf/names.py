@@ -9,11 +9,10 @@ shows the tree) and holds a linear map as [in, out]; theirs is one [out, in] ten
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import getitem
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fsa_jax.configs import T5Config
 
@@ -102,35 +101,38 @@ def _sublayer(config: T5Config, sublayer: str) -> tuple[str, list[tuple[str, str
     ]
 
 
+def shapes(config: T5Config) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """The shape of each of our parameters by its path, as the map has them."""
+    depth = {'encoder': config.num_layers, 'decoder': config.num_decoder_layers}
+    found = {}
+    for tensor in tensors(config):
+        shape = tensor.shape[::-1] if tensor.transposed else tensor.shape
+        if tensor.layer is not None:
+            shape = (depth[tensor.path[0]], *shape)
+        elif tensor.name in (SHARED, HEAD):
+            shape = (config.vocab_size + config.vocab_padding, config.d_model)
+        found[tensor.path] = shape
+    return found
+
+
 def from_hf(config: T5Config, read: Callable[[Tensor], np.ndarray]) -> dict[str, Any]:
     """Our parameters (float32 numpy) from theirs; `read` gives one of their tensors.
 
     Holds the result and one tensor of theirs at a time. Rows of `vocab_padding` are zero.
     """
-    params: dict[str, Any] = {}
-    depth = {'encoder': config.num_layers, 'decoder': config.num_decoder_layers}
+    params = {path: np.zeros(shape, np.float32) for path, shape in shapes(config).items()}
     for tensor in tensors(config):
         value = read(tensor)
-        value = value.T if tensor.transposed else value
-        leaf = params
-        for part in tensor.path[:-1]:
-            leaf = leaf.setdefault(part, {})
-        if tensor.layer is None:
-            padding = config.vocab_padding if tensor.name in (SHARED, HEAD) else 0
-            rows = [(0, padding)] + [(0, 0)] * (value.ndim - 1)
-            leaf[tensor.path[-1]] = np.pad(value.astype(np.float32, copy=False), rows)
-            continue
-        shape = (depth[tensor.path[0]], *value.shape)
-        leaf.setdefault(tensor.path[-1], np.empty(shape, np.float32))[tensor.layer] = value
-    return params
+        ours = params[tensor.path]
+        ours = ours[: len(value)] if tensor.layer is None else ours[tensor.layer]
+        ours[...] = value.T if tensor.transposed else value
+    return unflatten_dict(params)
 
 
 def to_hf(config: T5Config, params: dict[str, Any]) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Their tensors from ours, one at a time; rows of `vocab_padding` are left out."""
+    """Their tensors (float32) from ours, one at a time; rows of `vocab_padding` are left out."""
+    flat = flatten_dict(params)
     for tensor in tensors(config):
-        array = np.asarray(reduce(getitem, tensor.path, params))
-        if tensor.layer is not None:
-            array = array[tensor.layer]
-        if tensor.name in (SHARED, HEAD):
-            array = array[: config.vocab_size]
+        array = np.asarray(flat[tensor.path], np.float32)
+        array = array[: tensor.shape[0]] if tensor.layer is None else array[tensor.layer]
         yield tensor, np.ascontiguousarray(array.T if tensor.transposed else array)

@@ -4,12 +4,33 @@ import base64
 import hashlib
 import json
 import threading
+from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jax
+import numpy as np
 import pytest
 import yaml
 
+from fsa_jax.model.t5 import init_params
+
 TOKEN = 'hf_' + 'secretsecret'
+
+
+@lru_cache
+def _shapes(config):
+    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
+
+
+@pytest.fixture
+def params_of():
+    """Parameters of a config, every number another one (`init_params` compiles for seconds)."""
+
+    def make(config, seed=0):
+        random = np.random.default_rng(seed)
+        return jax.tree.map(lambda a: random.normal(size=a.shape).astype('f'), _shapes(config))
+
+    return make
 
 
 class FakeHub:
