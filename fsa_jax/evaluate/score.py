@@ -20,6 +20,8 @@ prediction of a task with a metric: which of its pairs are right, wrong or misse
 
 import dataclasses
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,12 +102,15 @@ def read_predictions(folder: Path) -> dict[str, list[Prediction]]:
 
 
 def load_metric(name: str) -> Callable[..., dict[str, float]]:
-    """The user's function that 'module:function' names."""
+    """The user's function that 'module:function' names, in the current folder or on PYTHONPATH."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a console script starts with its own folder there
     try:
         return stages.load(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"ScoreConfig.metric_module={name!r} must be 'module:function' on the Python path; {error}"
+            f"ScoreConfig.metric_module={name!r} must be 'module:function', in the current folder or "
+            f'on PYTHONPATH; {error}'
         ) from None
 
 
@@ -139,8 +144,17 @@ def score_task(
             result['baseline'] = {'prediction': pair, 'subsets': subsets}
     if user_metric:
         values = user_metric([r.prediction for r in rows], [r.gold for r in rows])
-        result['user_metrics'] = {name: float(value) for name, value in values.items()}
+        result['user_metrics'] = _numbers(values, config.metric_module)
     return result
+
+
+def _numbers(values: Any, name: str) -> dict[str, float]:
+    try:
+        return {str(key): float(value) for key, value in values.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(
+            f'ScoreConfig.metric_module={name!r} must return {{name: number}}; got {values!r:.80}'
+        ) from None
 
 
 def score_subsets(

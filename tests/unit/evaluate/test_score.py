@@ -132,12 +132,29 @@ def test_a_metric_of_your_own(tmp_path, predictions, monkeypatch):
     (tmp_path / 'my_metrics.py').write_text(
         'def exact(predictions, golds):\n'
         '    return {"exact": sum(map(str.__eq__, predictions, golds)) / len(golds)}\n'
+        'def broken(predictions, golds):\n'
+        '    return 0.5\n'
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, 'path', sys.path[:])
+    monkeypatch.chdir(tmp_path)
     entry = run(tmp_path, predictions, metric_module='my_metrics:exact')['t']
     assert entry['user_metrics'] == {'exact': pytest.approx(1 / 3)}
     assert 'subsets' in entry
+    with pytest.raises(UserError, match=r'must return \{name: number\}; got 0\.5'):
+        run(tmp_path / 'again', predictions, metric_module='my_metrics:broken')
     sys.modules.pop('my_metrics')
+
+
+def test_a_task_without_a_metric_is_scored_by_your_own(tmp_path, predictions, monkeypatch, capsys):
+    write_jsonl(predictions / 'predictions.jsonl', [Prediction('1', 's', 'a', 'mine', gold='a')])
+    (tmp_path / 'mine.py').write_text('def same(p, g):\n    return {"same": p == g}\n')
+    monkeypatch.setattr(sys, 'path', [str(tmp_path), *sys.path])
+    entry = run(tmp_path, predictions, metric_module='mine:same')['mine']
+    assert entry['user_metrics'] == {'same': 1.0}
+    assert 'subsets' not in entry
+    assert 'mine: same 1' in capsys.readouterr().out
+    assert (tmp_path / 'scores' / 'examples.jsonl').read_text() == ''
+    sys.modules.pop('mine')
 
 
 @pytest.mark.parametrize(
