@@ -85,7 +85,7 @@ class Writer:
         self.drafts: list[_Draft] = []
 
     def text(self, stars: int, shape: tuple[int, ...]) -> Text | None:
-        """Sentences with about so many opinions each; None where it is too long or names a term twice."""
+        """Sentences of about so many opinions; None: too long, or a term is named twice."""
         pieces: Pieces = []
         for count in shape:
             end = '.' if self.rng.random() < 0.9 else '!'
