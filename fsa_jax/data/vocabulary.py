@@ -9,7 +9,7 @@ of its own. Text is cut at `[NL]`, and at the names of special ids as transforme
 is encoded alone by SentencePiece, and the parts are joined by those ids.
 
 Known differences from transformers' fast tokenizer: which of two equally likely segmentations is
-taken ('Hmmm'), unnormalised combining marks, and a literal U+2581.
+taken ('Hmmm', '.......'), and U+0085, which it takes for a space and SentencePiece does not know.
 """
 
 import hashlib
