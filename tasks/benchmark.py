@@ -77,7 +77,7 @@ def add(name: str, metric: str, source: RecordSource, features: dict[str, seqio.
 
 
 def register(features: dict[str, seqio.Feature], data_dir: str, order: str) -> None:
-    """Registers fsa_<task>_<dataset> for the four datasets and any other under `data_dir`."""
+    """Registers fsa_<task>_<dataset> for the four datasets, and for others under the data root."""
     for task, dataset in benchmark_files.datasets(data_dir):
 
         def read(split: str, dataset: str = dataset, task: str = task) -> Iterator[Record]:
