@@ -309,8 +309,8 @@ class OptimizerConfig(Config):
     )
     warmup: int = knob(0, 'warm-up steps (linear, cosine, constant)', low=0)
     floor: float = knob(1e-5, 'last learning rate of the cosine schedules', low=0.0)
-    b1: float = knob(0.9, 'decay of the first moment', low=0.0, high=1.0)
-    b2: float = knob(0.999, 'decay of the second moment', low=0.0, high=1.0)
+    b1: float = knob(0.9, 'decay of the first moment', low=0.0, high=0.999999)
+    b2: float = knob(0.999, 'decay of the second moment', low=0.0, high=0.999999)
     eps: float = knob(1e-6, 'added to the root of the second moment', low=0.0)
     weight_decay: float = knob(0.0, 'decoupled weight decay, on all parameters', low=0.0)
     clip: float = knob(1.0, 'global gradient norm clip; 0: none', low=0.0)
@@ -336,7 +336,11 @@ class TrainConfig(Config):
     tasks: tuple[str, ...] = knob((), 'tasks of it to train on; empty: all')
     split: str = knob('train', 'its training split')
     validation_split: str = knob('validation', 'its validation split; empty: none')
-    init: str = knob('', 'model folder (of train or import) to start from; empty: from scratch')
+    init: str = knob(
+        '',
+        'model folder (of train or import) to start from, empty: from scratch; of T5Config then only '
+        'dropout_rate, vocab_padding, dtype, unroll and remat count, the rest comes from init',
+    )
     init_which: Literal['auto', 'latest', 'best'] = knob(
         'auto', "'auto': best if the run kept one by metric"
     )
@@ -349,9 +353,11 @@ class TrainConfig(Config):
     label_smoothing: float = knob(0.0, 'label smoothing', low=0.0, high=1.0)
     z_loss: float = knob(0.0, 'weight of log(Z)^2', low=0.0)
     evaluate_every: int = knob(0, 'steps between validations; 0: each epoch', low=0)
-    evaluate_examples: int = knob(0, 'validation pairs used; 0: all', low=0)
+    evaluate_examples: int = knob(0, 'validation pairs used of each task; 0: all', low=0)
     metric: str = knob(
-        'auto', "best-by metric: 'auto' is f1 where the task has one, else none (keep the last)"
+        'auto',
+        "keeps the best checkpoint by it: f1, loss, f1/TASK, loss/TASK, 'none' (only the last); "
+        "'auto': f1 where a task has one, else none",
     )
     save_every: int = knob(
         1000, 'steps between checkpoints; 0: at evaluations only', low=0, free=True
@@ -359,7 +365,12 @@ class TrainConfig(Config):
     save_minutes: float = knob(
         0.0, 'minutes between checkpoints as well; 0: off', low=0.0, free=True
     )
-    keep: int = knob(1, 'latest checkpoints kept, beside the best', low=1, free=True)
+    keep: int = knob(
+        2,
+        'latest checkpoints kept, beside the best; with 2 a damaged newest one costs little',
+        low=1,
+        free=True,
+    )
     log_every: int = knob(10, 'steps between rows of metrics.jsonl', low=1, free=True)
     tensorboard: bool = knob(True, 'write TensorBoard events too', free=True)
     profile_steps: tuple[int, ...] = knob(
