@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 
 from fsa_jax.configs import T5Config
 from fsa_jax.model import axes
-from fsa_jax.model.layers import Dense, einsum
+from fsa_jax.model.layers import Dense
+from fsa_jax.model.products import einsum
 
 
 class KeysValues(NamedTuple):

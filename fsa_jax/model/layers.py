@@ -1,4 +1,4 @@
-"""The layers of a T5 block: products, dense, RMS norm, embedding table, feed-forward."""
+"""The layers of a T5 block: dense, RMS norm, embedding table, feed-forward."""
 
 from functools import partial
 
@@ -12,35 +12,9 @@ from jaxtyping import Float, Int
 
 from fsa_jax.configs import T5Config
 from fsa_jax.model import axes
+from fsa_jax.model.products import einsum
 
 SAVED = 'projection'  # what remat='minimal' keeps: outputs of products with weights
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
-def einsum(spec: str, x: Array, y: Array, dtype: DTypeLike) -> Float[Array, '...']:
-    """`jnp.einsum(spec, x, y)` multiplied in `dtype`, summed and returned in float32.
-
-    Its gradients are computed alike (cotangents are rounded to `dtype`, sums stay float32), so the
-    gradient of a float32 weight is never rounded to bfloat16, and no product mixes dtypes: that
-    would fall back to float32 speed. `spec` is two operands, and every letter occurs at least twice.
-    """
-    return jnp.einsum(spec, x.astype(dtype), y.astype(dtype), preferred_element_type=jnp.float32)
-
-
-def _einsum_forward(spec, x, y, dtype):
-    return einsum(spec, x, y, dtype), (x, y)
-
-
-def _einsum_backward(spec, dtype, residuals, g):
-    x, y = residuals
-    operands, out = spec.split('->')
-    a, b = operands.split(',')
-    dx = einsum(f'{out},{b}->{a}', g, y, dtype).astype(x.dtype)
-    dy = einsum(f'{a},{out}->{b}', x, g, dtype).astype(y.dtype)
-    return dx, dy
-
-
-einsum.defvjp(_einsum_forward, _einsum_backward)
 
 
 def normal(std: float, *names: str):
