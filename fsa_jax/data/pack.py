@@ -40,6 +40,9 @@ class TaskSource(Protocol):
     ) -> Iterator[TokenBatch]:
         """The pairs of `epochs` passes; pair i of them all together is in shard i % num_shards."""
 
+    def is_random(self, split: str) -> bool:
+        """Whether the pairs depend on the seed; where they do not, `epochs` is without effect."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -112,6 +115,7 @@ def _write_share(
                 metric=source.metric,
                 rate=source.rate,
                 limits=(config.input_length, config.target_length),
+                frozen_passes=config.materialised_epochs if source.is_random(split) else 0,
             )
             batches = source.batches(
                 split,

@@ -266,6 +266,17 @@ class Rows:
         total = float(real.sum() / slots.sum())
         return Fill(len(plan), len(plan.pairs), encoder, decoder, total)
 
+    def repeats(self, steps: int) -> list[str]:
+        """A line for each task whose frozen random passes are read again within so many steps."""
+        passes = steps / self._pass_steps(0)
+        return [
+            f'{store.task}: its random preprocessors are frozen in {store.header.frozen_passes} '
+            f'passes, which are read {passes * count / size:.1f} times; more of them: '
+            f'PackConfig.materialised_epochs'
+            for store, count, size in zip(self._stores, self._counts, self._sizes)
+            if store.header.frozen_passes and passes * count > size
+        ]
+
     def describe(self) -> str:
         """One line for the log: layout, pairs a row, fill, pairs and steps of the first epoch."""
         fill = self.fill()

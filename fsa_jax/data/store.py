@@ -65,7 +65,11 @@ class TokenBatch:
 
 @dataclasses.dataclass
 class Header:
-    """`store.json`. `cut` counts inputs and targets that were longer than the limits."""
+    """`store.json`. `cut` counts inputs and targets that were longer than the limits.
+
+    `frozen_passes` is 0 where the tokens do not depend on a seed, else how many passes of the random
+    preprocessors the pairs are.
+    """
 
     task: str
     split: str
@@ -79,6 +83,7 @@ class Header:
     longest: tuple[int, int] = (0, 0)
     cut: tuple[int, int] = (0, 0)
     examples: bool = False
+    frozen_passes: int = 0
 
     def add(self, lengths: np.ndarray) -> None:
         """Counts further pairs of these lengths, int [n, 2]."""

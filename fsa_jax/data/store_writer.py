@@ -98,9 +98,11 @@ class StoreWriter(_Appender):
         metric: str = '',
         rate: float = 1.0,
         limits: tuple[int, int] = (0, 0),
+        frozen_passes: int = 0,
     ):
         dtype = 'uint16' if vocabulary.size <= 1 << 16 else 'int32'
         header = Header(task, split, vocabulary.sha256, dtype, vocabulary.eos_id, metric, rate)
+        header.frozen_passes = frozen_passes
         super().__init__(folder, header)
         self._limits = limits
 

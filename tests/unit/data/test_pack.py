@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fsa_jax import manifest, stages
-from fsa_jax.configs import PackConfig, TrainData, VocabularyConfig
+from fsa_jax.configs import PackConfig, RowsConfig, TrainData, VocabularyConfig
 from fsa_jax.data.pack import Job, pack
+from fsa_jax.data.rows import Rows
 from fsa_jax.data.store import PackedFolder, TokenBatch
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
@@ -32,9 +33,14 @@ class Numbers:
     rate: float = 2.0
     splits: tuple[str, ...] = ('train', 'validation')
     fails_at: int = -1
+    random: bool = True
+
+    def is_random(self, split):
+        return self.random
 
     def batches(self, split, *, seed, shard=0, num_shards=1, epochs=1):
         size = self.size if split == 'train' else 5
+        epochs = epochs if self.random else 1
         places = range(shard, size * epochs, num_shards)
         for first in range(0, len(places), 64):
             chosen = [(place // size + seed, place % size) for place in places[first : first + 64]]
@@ -103,6 +109,21 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path, tiny_spiec
     assert files[0] == files[1]
     assert len(alone.store('numbers', 'train')) == 10_001 * epochs
     assert not list(three.folder.glob('.*'))
+
+
+@pytest.mark.parametrize(('random', 'passes'), [(True, 3), (False, 0)])
+def test_random_passes_that_are_frozen_are_known_to_a_reader(tmp_path, tiny_spiece, random, passes):
+    config = PackConfig(materialised_epochs=3)
+    packed = run(tmp_path / 'packed', tiny_spiece, config, size=20, random=random)
+    store = packed.store('numbers', 'train')
+    assert store.header.frozen_passes == passes
+    assert len(store) == 20 * max(passes, 1)
+    rows = Rows({'numbers': store}, RowsConfig(layout='pairs', batch_size=10))
+    assert rows.repeats(rows.steps_per_epoch()) == []
+    said = rows.repeats(2 * rows.steps_per_epoch())
+    assert [line.startswith('numbers: ') and 'read 2.0 times' in line for line in said] == (
+        [True] if random else []
+    )
 
 
 def test_a_bad_record_stops_all_processes_with_its_own_message(tmp_path, tiny_spiece):

@@ -294,9 +294,9 @@ def test_both_layouts_give_the_same_loss_and_gradient(store):
         d_model=32,
         d_kv=8,
         d_ff=48,
-        num_layers=2,
-        num_decoder_layers=2,
-        num_heads=4,
+        num_layers=1,
+        num_decoder_layers=1,
+        num_heads=2,
         relative_attention_num_buckets=8,
         relative_attention_max_distance=16,
     )
