@@ -156,6 +156,7 @@ class TaskSource:
         self.splits = tuple(s for s in task.splits if not splits or s in splits)
         self._vocabulary = vocabulary
         self._lengths = {name: length for name, length in lengths.items() if length}
+        self._random: dict[str, bool] = {}
 
     def batches(
         self, split: str, *, seed: int, shard: int = 0, num_shards: int = 1, epochs: int = 1
@@ -179,13 +180,16 @@ class TaskSource:
 
     def is_random(self, split: str) -> bool:
         """Whether another seed gives other tokens, as far as the first pairs tell."""
+        if split not in self._random:
+            one, other = (self._first_tokens(split, seed) for seed in (0, 1))
+            self._random[split] = not all(map(np.array_equal, one, other))
+        return self._random[split]
+
+    def _first_tokens(self, split: str, seed: int) -> tuple[np.ndarray, ...]:
         if self._reads_python:
-            return False
-        first = [next(self.batches(split, seed=seed), None) for seed in (0, 1)]
-        if first[0] is None or first[1] is None:
-            return False
-        names = ('input_tokens', 'target_tokens')
-        return any(not np.array_equal(*(getattr(b, name) for b in first)) for name in names)
+            return ()
+        batch = next(self.batches(split, seed=seed), None)
+        return () if batch is None else (batch.input_tokens, batch.target_tokens)
 
     def _example(self, id: str, record: Record, inputs: np.ndarray, targets: np.ndarray) -> Example:
         text, gold = (record.get(f, record.get(f'{f}_pretokenized')) for f in FEATURES)
