@@ -56,7 +56,7 @@ STAGES = {
                 c.MeshConfig,
                 c.DecodeConfig,
             ),
-            preview='fsa_jax.train.loop:preview',
+            preview='fsa_jax.train.preview:preview',
             resumable=True,
         ),
         Stage(

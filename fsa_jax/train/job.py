@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fsa_jax import optim
-from fsa_jax.configs import MeshConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
+from fsa_jax.configs import OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.data.rows import Rows
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
@@ -18,8 +18,10 @@ from fsa_jax.model import axes
 from fsa_jax.model.t5 import Params, init_params, param_axes
 from fsa_jax.partition import Partition, abstract_params
 from fsa_jax.train.checkpoint import ModelFolder, open_model
+from fsa_jax.train.metrics import chosen_metric
 from fsa_jax.train.state import TrainState
 from fsa_jax.train.step import Loss
+from fsa_jax.train.validate import metric_names
 
 # How a student computes. With an init these come from T5Config, all else from the init.
 _ITS_OWN = ('dropout_rate', 'vocab_padding', 'dtype', 'unroll', 'remat')
@@ -27,13 +29,18 @@ _ITS_OWN = ('dropout_rate', 'vocab_padding', 'dtype', 'unroll', 'remat')
 
 @dataclass(frozen=True)
 class Job:
-    """What the configs come to. `steps` is the whole run; `abstract` has shapes and shardings."""
+    """What the configs come to.
+
+    `steps` is the whole run, `metric` the evaluation metric that ranks checkpoints ('' for none),
+    `abstract` the state's shapes, dtypes and shardings.
+    """
 
     train: TrainConfig
     config: T5Config
     vocabulary: Vocabulary
     rows: Rows
     validation: dict[str, TokenStore]
+    metric: str
     partition: Partition
     steps: int
     learning_rate: optax.Schedule
@@ -72,9 +79,9 @@ def prepare(
     model: T5Config,
     rows: RowsConfig,
     optimizer: OptimizerConfig,
-    mesh: MeshConfig,
+    partition: Partition,
 ) -> Job:
-    """Opens the data, the init and the mesh; UserError names what does not fit together."""
+    """Opens the data and the init; UserError names what does not fit together."""
     if not train.data:
         raise UserError('TrainConfig.data is empty; expected a packed folder (of fsa pack)')
     packed = PackedFolder(train.data)
@@ -87,7 +94,6 @@ def prepare(
             f'T5Config.vocab_size={config.vocab_size} is too small for the vocabulary of '
             f'{train.data}; expected at least {packed.vocabulary.size}'
         )
-    partition = Partition.from_config(mesh)
     partition.check_batch(rows.batch_size, rows.microbatches)
     planned = Rows(packed.stores(train.split, train.tasks), rows)
     steps = _steps(train, planned)
@@ -99,12 +105,14 @@ def prepare(
         warmup=optimizer.warmup,
     )
     transformation = _optimizer(optimizer, learning_rate, config)
+    validation = _validation_stores(packed, planned.tasks, train.validation_split)
     return Job(
         train=train,
         config=config,
         vocabulary=packed.vocabulary,
         rows=planned,
-        validation=_validation_stores(packed, planned.tasks, train.validation_split),
+        validation=validation,
+        metric=chosen_metric(train.metric, metric_names(validation)),
         partition=partition,
         steps=steps,
         learning_rate=learning_rate,

@@ -23,11 +23,12 @@ from fsa_jax.configs import (
 )
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
+from fsa_jax.partition import Partition
 from fsa_jax.train import checkpoint
 from fsa_jax.train.checkpoint import Checkpoints
 from fsa_jax.train.feed import Fed, Feed, prefetch
 from fsa_jax.train.job import Job, prepare
-from fsa_jax.train.metrics import Best, MetricsLog, Throughput, chosen_metric
+from fsa_jax.train.metrics import Best, MetricsLog, Throughput
 from fsa_jax.train.profiler import Profiler
 from fsa_jax.train.state import TrainState
 from fsa_jax.train.step import StepMetrics, compile_evaluation_step, compile_train_step
@@ -53,12 +54,14 @@ def run(
       SystemExit: with status 143, after SIGTERM and a saved checkpoint.
     """
     use_compilation_cache(train.compilation_cache)
-    job = prepare(train, model, rows, optimizer, mesh)
+    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
     out.read('TrainConfig.data', train.data)
     if train.init:
         out.read('TrainConfig.init', train.init)
     checkpoint.write_header(out.folder, job.config, job.vocabulary)
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
+    for line in job.rows.repeats(job.steps):
+        progress.say(line)
     with job.partition.context(), Stopper() as stopper:
         Training(out.folder, job, decode, stopper).run(out)
 
@@ -77,8 +80,7 @@ class Training:
     def __init__(self, folder: Path, job: Job, decode: DecodeConfig, stopper: Stopper):
         self.folder, self.job, self.stopper = folder, job, stopper
         self.validator = self._validator(decode)
-        available = self.validator.metrics if self.validator else []
-        self.best = Best(folder, chosen_metric(job.train.metric, available))
+        self.best = Best(folder, job.metric)
         self.checkpoints = Checkpoints(folder, job.train.keep, lambda: self.best.step)
         self.train_step = compile_train_step(
             job.loss, job.optimizer, job.train, job.partition, job.shardings

@@ -1,6 +1,5 @@
 """One training step and one evaluation step, compiled over the mesh."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -132,8 +131,8 @@ def compile_train_step(
     train: TrainConfig,
     partition: Partition,
     shardings: TrainState,
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """`train_step` over the mesh; the state it is given is consumed."""
+) -> jax.stages.Wrapped:
+    """`train_step` over the mesh: (state, batch) -> (state, StepMetrics). The state is consumed."""
     return jax.jit(
         partial(train_step, loss, optimizer, train.loss_average, train.seed, shardings.params),
         in_shardings=(shardings, partition.microbatches),
@@ -144,7 +143,7 @@ def compile_train_step(
 
 def compile_evaluation_step(
     loss: Loss, partition: Partition, shardings: TrainState
-) -> Callable[[Params, Batch], Sums]:
+) -> jax.stages.Wrapped:
     """(params, batch [1, row, slot]) -> sums by task, without dropout."""
     return jax.jit(
         lambda params, batch: loss(params, jax.tree.map(lambda x: x[0], batch))[1],

@@ -38,6 +38,15 @@ def mean_losses(sums: Sums, tasks: list[str], prefix: str = '') -> dict[str, flo
     return {name: float(value) for name, value in values.items()}
 
 
+def metric_names(stores: Mapping[str, TokenStore]) -> list[str]:
+    """Names of what a Validator of these stores evaluates."""
+    scored = [task for task, store in stores.items() if store.metric]
+    names = ['loss'] * bool(stores) + ['f1'] * bool(scored)
+    names += [f'loss/{task}' for task in stores if len(stores) > 1]
+    names += [f'f1/{task}' for task in scored if len(scored) > 1]
+    return [VALIDATION + name for name in names]
+
+
 class Validator:
     """Evaluates params on the first `examples` pairs (0: all) of each task's store."""
 
@@ -58,15 +67,6 @@ class Validator:
         self._feed = Feed(self._rows, partition)
         self._scored = {task: store for task, store in stores.items() if store.metric}
         self._vocabulary, self._step, self._generator = vocabulary, step, generator
-
-    @property
-    def metrics(self) -> list[str]:
-        """Names of what `evaluate` gives."""
-        tasks = self._rows.tasks
-        names = ['loss', *(f'loss/{task}' for task in tasks if len(tasks) > 1)]
-        if self._scored:
-            names += ['f1', *(f'f1/{task}' for task in self._scored if len(self._scored) > 1)]
-        return [VALIDATION + name for name in names]
 
     def evaluate(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
         """Losses, and F1s in [0, 1]: 'validation/f1' is their mean over the tasks that have one.

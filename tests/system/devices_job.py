@@ -1,0 +1,57 @@
+"""Run by test_train_devices.py in a process with eight devices: `python -m … PACKED OUTPUT CACHE`.
+
+Trains with each preset, then lays one preset's state out over fewer devices.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from fsa_jax.configs import MeshConfig, TrainConfig
+from fsa_jax.partition import Partition
+from fsa_jax.train.checkpoint import Checkpoints
+from fsa_jax.train.job import prepare
+from tests import training
+
+MESHES = {
+    'dp': {},
+    'fsdp': {'data': 2, 'fsdp': 4},
+    'fsdp_tp': {'data': 2, 'fsdp': 2, 'tensor': 2},
+}
+KNOBS = {'steps': 20, 'layout': 'packed', 'encoder_length': 32, 'decoder_length': 48}
+KNOBS |= {'validation_split': '', 'learning_rate': 1e-3, 'tensorboard': False}
+
+
+def main(packed: Path, output: Path, cache: Path) -> None:
+    assert jax.device_count() == 8
+    for preset, mesh in MESHES.items():
+        training.train(packed, output / preset, cache, **KNOBS, **mesh, preset=preset)
+    restored = [np.concatenate([x.ravel() for x in map(np.asarray, jax.tree.leaves(state))])
+                for state in restore_on_fewer(packed, output / 'fsdp_tp', cache)]  # fmt: skip
+    for state in restored[1:]:
+        np.testing.assert_array_equal(state, restored[0])
+
+
+def restore_on_fewer(packed: Path, folder: Path, cache: Path):
+    """The state of a run on 2 x 2 x 2 devices, restored there and on fewer."""
+    train, model, rows, optimizer, *_ = training.configs(packed, cache, **KNOBS)
+    assert isinstance(train, TrainConfig)
+    checkpoints = Checkpoints(folder, keep=1, best_step=lambda: None)
+    for mesh, count in (
+        (MeshConfig(fsdp=2, tensor=2, preset='fsdp_tp'), 8),
+        (MeshConfig(fsdp=4, preset='fsdp'), 4),
+        (MeshConfig(), 1),
+    ):
+        partition = Partition.from_config(mesh, jax.devices()[:count])
+        job = prepare(train, model, rows, optimizer, partition)
+        state = checkpoints.restore(job.abstract)
+        assert state is not None
+        assert len(state.params['token_embedder']['embedding'].sharding.device_set) == count
+        yield state
+    checkpoints.close()
+
+
+if __name__ == '__main__':
+    main(*map(Path, sys.argv[1:]))

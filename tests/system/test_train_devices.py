@@ -1,0 +1,41 @@
+"""Training on eight (fake) devices is training on one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import training
+from tests.conftest import REPOSITORY
+from tests.system.devices_job import KNOBS, MESHES
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, tiny_spiece):
+    """The folders of a run on one device and, by preset, of runs on eight."""
+    folder = tmp_path_factory.mktemp('devices')
+    packed = training.pack(folder / 'packed', tiny_spiece, train=400)
+    environment = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
+    command = [sys.executable, '-m', 'tests.system.devices_job', packed, folder, folder / 'xla']
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    training.train(packed, folder / 'one', folder / 'xla', **KNOBS)
+    return folder
+
+
+def losses(folder):
+    return [
+        json.loads(line)['loss'] for line in (folder / 'metrics.jsonl').read_text().splitlines()
+    ]
+
+
+@pytest.mark.parametrize('preset', MESHES)
+def test_the_first_20_losses_are_those_of_one_device(runs, preset):
+    """With dropout: its masks do not depend on the mesh either."""
+    expected = losses(runs / 'one')
+    assert len(expected) == 20
+    assert losses(runs / preset) == pytest.approx(expected, rel=1e-5)
