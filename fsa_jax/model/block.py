@@ -49,7 +49,7 @@ class Block(nn.Module):
         normed = self.self_attention_norm(x)
         memory = self.self_attention.project(normed)
         x = self._add(x, self.self_attention(normed, memory, mask, bias))
-        cross = self.project_encoded(encoded) if self.decoder else None
+        cross = None if encoded is None else self.project_encoded(encoded)
         return self._after_self_attention(x, cross, cross_mask), None
 
     def step(
@@ -62,10 +62,10 @@ class Block(nn.Module):
         cross: KeysValues,
         cross_mask: Bool[Array, 'B 1 1 S'],
     ) -> tuple[Float[Array, 'N 1 D'], KeysValues]:
-        """One position of the decoder; its keys and values enter `cache` [N, T, H, K] at `index`."""
+        """One position of the decoder; its keys and values enter `cache` [N, H, T, K] at `index`."""
         normed = self.self_attention_norm(x)
         new = self.self_attention.project(normed)
-        write = partial(jax.lax.dynamic_update_slice_in_dim, start_index=index, axis=1)
+        write = partial(jax.lax.dynamic_update_slice_in_dim, start_index=index, axis=2)
         cache = KeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
         x = self._add(x, self.self_attention(normed, cache, mask, bias))
         return self._after_self_attention(x, cross, cross_mask), cache
