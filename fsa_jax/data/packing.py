@@ -60,43 +60,36 @@ def compose(
     Integers only, so the rows are the same on every machine.
     """
     full = int(capacity[0]) * int(capacity[1])  # a full side, when both are scaled to E x D
-    encoder, decoder = (kinds.astype(np.int64) * capacity[::-1]).T
+    integer = np.int32 if full < 1 << 31 else np.int64
+    encoder, decoder = (kinds * capacity[::-1]).T.astype(integer)
     order = np.argsort(-np.maximum(encoder, decoder), kind='stable')
-    encoder, decoder = encoder[order], decoder[order]
-    left = np.asarray(counts, np.int64)[order]
-    live, longest = np.arange(len(order)), 0
-    rows, row_lengths = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
-    while True:
-        while longest < len(left) and not left[longest]:
-            longest += 1
-        if longest == len(left):
-            break
-        if np.count_nonzero(left[live]) < 0.8 * len(live):
-            live = live[left[live] > 0]
-        row = _row(longest, live, encoder, decoder, left, full)
+    # one column a kind: number, scaled lengths, pairs left
+    table = np.stack([order, encoder[order], decoder[order], counts[order]]).astype(integer)
+    rows, row_lengths = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
+    while (left := np.count_nonzero(table[3])) > 0:
+        if left < 0.8 * table.shape[1]:
+            table = table[:, table[3] > 0]
+        row = _row(table, full)
         used, times = np.unique(row, return_counts=True)
-        repeats = int((left[used] // times).min())
-        left[used] -= times * repeats
-        rows.append(np.tile(order[row], repeats))
+        repeats = int((table[3, used] // times).min())
+        table[3, used] -= (times * repeats).astype(integer)
+        rows.append(np.tile(table[0, row].astype(np.int32), repeats))
         row_lengths.append(np.full(repeats, len(row)))
-    return np.concatenate(rows).astype(np.int32), np.cumsum(np.concatenate(row_lengths))
+    return np.concatenate(rows), np.cumsum(np.concatenate(row_lengths))
 
 
-def _row(first: int, live, encoder, decoder, left, full: int) -> list[int]:
-    """One row: `first`, then the best complement among the kinds `live`, until none fits."""
-    row, candidates, amount = [first], live, left[live].copy()
-    amount[np.searchsorted(live, first)] -= 1
-    room_encoder, room_decoder = full - encoder[first], full - decoder[first]
+def _row(table: np.ndarray, full: int) -> list[int]:
+    """One row, as columns of `table`: the longest, then the best complement, until none fits."""
+    _, encoder, decoder, left = table
+    best, row = int(np.argmax(left > 0)), []
+    room_encoder = room_decoder = full
+    columns, left = np.arange(len(left)), left.copy()
     while True:
-        leaves_encoder = room_encoder - encoder[candidates]
-        leaves_decoder = room_decoder - decoder[candidates]
-        fits = (leaves_encoder >= 0) & (leaves_decoder >= 0) & (amount > 0)
+        row.append(int(columns[best]))
+        left[best] -= 1
+        room_encoder, room_decoder = room_encoder - encoder[best], room_decoder - decoder[best]
+        fits = (encoder <= room_encoder) & (decoder <= room_decoder) & (left > 0)
         if not fits.any():
             return row
-        candidates, amount = candidates[fits], amount[fits]
-        leaves = np.maximum(leaves_encoder[fits], leaves_decoder[fits])
-        best = int(leaves.argmin())
-        row.append(int(candidates[best]))
-        room_encoder -= encoder[candidates[best]]
-        room_decoder -= decoder[candidates[best]]
-        amount[best] -= 1
+        columns, encoder, decoder, left = (x[fits] for x in (columns, encoder, decoder, left))
+        best = int(np.maximum(room_encoder - encoder, room_decoder - decoder).argmin())
