@@ -1,6 +1,8 @@
 """The layers of a T5 block: dense, RMS norm, embedding table, feed-forward."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +19,14 @@ from fsa_jax.model.products import einsum
 SAVED = 'projection'  # what remat='minimal' keeps: outputs of products with weights
 
 
-def normal(std: float, *names: str):
-    """Initializer N(0, std^2) of a parameter whose axes have these logical names."""
-    return nn.with_logical_partitioning(nn.initializers.normal(std), names)
+def logical(init: Callable[..., Array], *names: str) -> Any:
+    """An initializer whose parameter has these logical axis names."""
+    return nn.with_logical_partitioning(init, names)
+
+
+def normal(std: float, *names: str) -> Any:
+    """Initializer N(0, std^2) with logical axis names."""
+    return logical(nn.initializers.normal(std), *names)
 
 
 class Dense(nn.Module):
@@ -45,7 +52,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, 'B T D']) -> Float[Array, 'B T D']:
-        ones = nn.with_logical_partitioning(nn.initializers.ones_init(), (axes.NORM,))
+        ones = logical(nn.initializers.ones_init(), axes.NORM)
         scale = self.param('scale', ones, x.shape[-1:], jnp.float32)
         x = x.astype(jnp.float32)
         variance = jnp.mean(x * x, axis=-1, keepdims=True)
@@ -64,7 +71,7 @@ class Embedding(nn.Module):
         c = self.config
         self.embedding = self.param(
             'embedding',
-            nn.with_logical_partitioning(self._init, (axes.VOCAB, axes.EMBED)),
+            logical(self._init, axes.VOCAB, axes.EMBED),
             (c.vocab_size + c.vocab_padding, c.d_model),
             jnp.float32,
         )

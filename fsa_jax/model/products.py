@@ -60,10 +60,11 @@ def _cpu_bfloat16(spec: str, x: Array, y: Array) -> Array:
     left, right = batch + rows + summed, batch + summed + columns
     x = jax.lax.optimization_barrier(x.transpose([a.index(i) for i in left]))
     y = y.transpose([b.index(i) for i in right])
-    dimensions = tuple(
-        tuple([operand.index(i) for i in letters] for operand in (left, right))
-        for letters in (summed, batch)
+    leading = range(len(batch))
+    last = range(len(left) - len(summed), len(left))
+    middle = range(len(batch), len(batch) + len(summed))
+    product = jax.lax.dot_general(
+        x, y, ((last, middle), (leading, leading)), preferred_element_type=jnp.float32
     )
-    product = jax.lax.dot_general(x, y, dimensions, preferred_element_type=jnp.float32)
     product = jax.lax.optimization_barrier(product)
     return product.transpose([(batch + rows + columns).index(i) for i in out])

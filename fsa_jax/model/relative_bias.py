@@ -42,11 +42,11 @@ def bucket(
     """
     if bidirectional:
         num_buckets //= 2
-        offset = jnp.where(relative_position > 0, num_buckets, 0)
         distance = jnp.abs(relative_position)
+        offset = jnp.where(relative_position > 0, num_buckets, 0)
     else:
-        offset = 0
         distance = jnp.maximum(-relative_position, 0)
+        offset = jnp.zeros_like(relative_position)
     table = jnp.asarray(buckets_of_distances(num_buckets, max_distance))
     return offset + table[jnp.minimum(distance, max_distance)]
 

@@ -97,11 +97,6 @@ class T5(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, 'B T D']:
         """The decoder's output, after its final norm and dropout, in compute dtype."""
-        if (encoder_segment_ids is None) != (decoder_segment_ids is None):
-            raise UserError(
-                'segment ids came for one side only; give both encoder_segment_ids and '
-                'decoder_segment_ids, or neither'
-            )
         encoded = self.encode(
             encoder_input_tokens,
             encoder_segment_ids,
@@ -110,11 +105,16 @@ class T5(nn.Module):
         )
         length = decoder_input_tokens.shape[1]
         mask = jnp.tril(jnp.ones((length, length), bool))[None, None]
-        if decoder_segment_ids is None:
+        if encoder_segment_ids is None and decoder_segment_ids is None:
             cross_mask = self.padding_mask(encoder_input_tokens)
-        else:
+        elif encoder_segment_ids is not None and decoder_segment_ids is not None:
             mask &= _same_segment(decoder_segment_ids, decoder_segment_ids)
             cross_mask = _same_segment(decoder_segment_ids, encoder_segment_ids)
+        else:
+            raise UserError(
+                'segment ids came for one side only; give both encoder_segment_ids and '
+                'decoder_segment_ids, or neither'
+            )
         return self.decoder(
             self.token_embedder(decoder_input_tokens),
             mask,
