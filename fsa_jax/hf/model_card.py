@@ -127,7 +127,7 @@ def _lineage(folder: Path, depth: int = 0) -> str:
 
 def _default(knob: str) -> Any:
     kind, _, name = knob.partition('.')
-    value = getattr(getattr(configs, kind)(), name)
+    value = getattr(getattr(configs, kind)(), name, None)  # None: a knob of an earlier version
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -141,5 +141,6 @@ def _shown(value: Any) -> str:
 
 
 def _knobs(config: T5Config) -> str:
-    rows = (f'| {k} | {v} |' for k, v in dataclasses.asdict(config).items())
+    fields = (field.name for field in dataclasses.fields(config) if not field.metadata['free'])
+    rows = (f'| {name} | {getattr(config, name)} |' for name in fields)
     return '\n'.join(['| T5Config | |', '|---|---|', *rows]) + '\n'

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -135,7 +136,9 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: 
     shards: list[list[str]] = []
     total = 0
     for count, shard in enumerate(_shards(tensors, shard_bytes), 1):
-        save_file(shard, folder / f'{count}.partial', metadata={'format': 'pt'})
+        path = folder / f'{count}.partial'
+        save_file(shard, path, metadata={'format': 'pt'})
+        path.chmod(0o666 & ~_umask())  # safetensors lets nobody else read it
         shards.append(list(shard))
         total += sum(array.nbytes for array in shard.values())
     if len(shards) == 1:
@@ -149,6 +152,12 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: 
     index = {'metadata': {'total_size': total}, 'weight_map': placed}
     (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + '\n')
     return len(shards)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
 
 
 def _shards(

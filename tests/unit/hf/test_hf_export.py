@@ -50,6 +50,12 @@ def test_shards_hold_no_more_than_asked(tmp_path, params_of):
     assert len(shards) > 4
 
 
+def test_others_may_read_the_weights(tmp_path, params_of):
+    export.save_pretrained(tmp_path / 'm', SMALL, params_of(SMALL))
+    files = tmp_path / 'm' / 'config.json', tmp_path / 'm' / 'model.safetensors'
+    assert len({path.stat().st_mode for path in files}) == 1
+
+
 def test_a_tree_of_another_shape_is_refused_by_name(tmp_path, params_of):
     params = params_of(SMALL.replace(num_layers=3))
     with pytest.raises(UserError, match=r'encoder/layers/.* must have shape \(2,.*got \(3,'):
