@@ -73,13 +73,13 @@ CATALOGUE: dict[str, GitHub | Hub] = {
         },
     ),
     'fsa-answers': GitHub(
-        '500 published answers of the Mixtral teacher, for PackConfig.corpus',
+        '500 published teacher answers, for PackConfig.corpus',
         BENCHMARK,
         BENCHMARK_REVISION,
         {'corpus/test_500_4m8d.json': ('prompting/test/mixtral/test_500_4m8d.json', '')},
     ),
     'fsa-corpus': Hub(
-        'the published sentiment-understanding corpus (2 M pairs), for PackConfig.corpus',
+        'the published corpus of 2 M pairs, for PackConfig.corpus',
         'datasets/Gporrt/sentiment-understanding-corpus',
     ),
     't5-sentiment-base': _t5('the published distilled t5-base', 'zhang-yice/t5-sentiment-base'),
