@@ -158,7 +158,13 @@ class Vocabulary:
         return result
 
     def _encode_parts(self, parts: list[str]) -> list[list[int]]:
-        encoded = self._pieces.encode(parts, num_threads=1)
+        try:
+            encoded = self._pieces.encode(parts, num_threads=1)
+        except (
+            TypeError
+        ):  # lone surrogates, which JSON can escape and UTF-8 cannot hold, become '?'
+            parts = [part.encode(errors='replace').decode() for part in parts]
+            encoded = self._pieces.encode(parts, num_threads=1)
         if self.nl_space == 'plain':
             return encoded
         return [

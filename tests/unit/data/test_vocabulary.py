@@ -177,6 +177,11 @@ def test_a_batch_is_its_texts(tiny_spiece, batch):
     assert vocabulary.encode_batch(batch) == [vocabulary.encode(text) for text in batch]
 
 
+def test_a_broken_surrogate_is_a_question_mark(tiny_spiece):
+    vocabulary = Vocabulary(tiny_spiece)
+    assert vocabulary.encode('good\ud83d\nbad') == vocabulary.encode('good?\nbad')
+
+
 @pytest.mark.parametrize('options', [{}, {'extra_ids': 3, 'nl_space': 'released'}])
 def test_saved_and_loaded(tiny_spiece, tmp_path, options):
     vocabulary = Vocabulary(tiny_spiece, **options)
