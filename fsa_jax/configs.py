@@ -430,6 +430,9 @@ class PredictConfig(Config):
     chunk: int = knob(
         1024, 'rows read, decoded and written together: what a kill can cost', low=1, free=True
     )
+    compilation_cache: str = knob(
+        '', 'folder of compiled programs; empty: ~/.cache/fsa_jax/xla', free=True
+    )
 
 
 @dataclass(frozen=True)

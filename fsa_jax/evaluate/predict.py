@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax import manifest, progress
+from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
@@ -55,8 +56,13 @@ def run(
         )
     if not config.model:
         raise UserError('PredictConfig.model is empty; expected a model folder of train or import')
-    source = out.read('data', config.data) if config.data else out.read('input', config.input)
-    model = open_model(out.read('model', config.model))
+    cache_programs(config.compilation_cache)
+    source = (
+        out.read('PredictConfig.data', config.data)
+        if config.data
+        else out.read('PredictConfig.input', config.input)
+    )
+    model = open_model(out.read('PredictConfig.model', config.model))
     if config.data:
         total, rows = _packed_rows(PackedFolder(source), config, decode, model.vocabulary)
     else:

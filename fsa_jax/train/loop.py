@@ -6,13 +6,13 @@ leaves a model folder (train/checkpoint.py) with metrics.jsonl and TensorBoard e
 
 import contextlib
 import math
-import os
 import time
 from pathlib import Path
 
 import jax
 
 from fsa_jax import manifest, progress
+from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import (
     DecodeConfig,
     MeshConfig,
@@ -53,7 +53,7 @@ def run(
       UserError: what the configs name does not fit together, or the loss is no longer finite.
       SystemExit: with status 143, after SIGTERM and a saved checkpoint.
     """
-    use_compilation_cache(train.compilation_cache)
+    cache_programs(train.compilation_cache)
     job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
     out.read('TrainConfig.data', train.data)
     if train.init:
@@ -64,14 +64,6 @@ def run(
         progress.say(line)
     with job.partition.context(), Stopper() as stopper:
         Training(out.folder, job, decode, stopper).run(out)
-
-
-def use_compilation_cache(folder: str) -> None:
-    """Keeps compiled programs that took over a second, so that the next start is quick."""
-    path = Path(folder) if folder else Path.home() / '.cache' / 'fsa_jax' / 'xla'
-    jax.config.update('jax_compilation_cache_dir', os.fspath(path))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
-    jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 
 class Training:

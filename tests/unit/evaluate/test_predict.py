@@ -78,7 +78,7 @@ def test_every_row_is_written_in_order_and_flagged(tmp_path, model):
     done = manifest.read(tmp_path / 'out')
     assert done['counts'] == {'rows': 5, 'empty': 2, 'truncated': 1}
     assert set(done['files']) == {'predictions.jsonl'}
-    assert set(done['inputs']) == {'input', 'model'}
+    assert set(done['inputs']) == {'PredictConfig.input', 'PredictConfig.model'}
 
 
 def test_predictions_are_those_of_the_generator(tmp_path, model, vocabulary):
@@ -253,7 +253,7 @@ def test_another_input_is_not_appended(tmp_path, model, monkeypatch):
         run(tmp_path / 'out', config)
     monkeypatch.undo()
     write_reviews(path, 41)
-    with pytest.raises(UserError, match='begun from another input'):
+    with pytest.raises(UserError, match='begun from another PredictConfig.input'):
         run(tmp_path / 'out', config)
     write_reviews(path, 40)
     assert len(run(tmp_path / 'out', config)) == 40
