@@ -41,7 +41,7 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f'ExportConfig.push_to_hub={repository!r} failed: {first.replace(secret, "***")}'
-        ) from error
+        ) from None  # the cause may quote the token, and a traceback would show it
     return str(commit.commit_url)
 
 

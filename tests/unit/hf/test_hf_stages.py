@@ -186,10 +186,9 @@ def test_export_uploads_what_it_wrote(tmp_path, published, fake_hub):
     assert not any(secret in content for content in ours.values())
 
 
-def test_an_upload_without_a_token_does_nothing(tmp_path, published, monkeypatch):
-    model = imported(tmp_path, published)
+def test_a_missing_token_is_told_before_any_work(tmp_path, monkeypatch):
     monkeypatch.delenv('HF_TOKEN', raising=False)
-    config = ExportConfig(model=str(model.folder), push_to_hub='ann/student')
+    config = ExportConfig(model=str(tmp_path / 'not looked at'), push_to_hub='ann/student')
     with pytest.raises(UserError, match='HF_TOKEN'):
         stages.run('export', [config], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()

@@ -1,4 +1,5 @@
 import json
+import traceback
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_a_wrong_token_is_one_line_without_it(fake_hub, exported, monkeypatch):
     assert 'wrongwrong' not in str(caught.value)
     assert '\n' not in str(caught.value)
     assert not fake_hub.files
+
+
+def test_an_error_that_quotes_the_token_is_shown_without_it(fake_hub, exported, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(f'bad header: Bearer {hub.token()}')
+
+    monkeypatch.setattr(hub.HfApi, 'create_commit', fail)
+    with pytest.raises(UserError, match=r'bad header: Bearer \*\*\*$') as caught:
+        hub.push(exported, 'ann/student')
+    assert hub.token() not in ''.join(traceback.format_exception(caught.value))
 
 
 def test_no_token_is_told(monkeypatch):
