@@ -16,7 +16,7 @@ PREPROCESSORS = [seqio.preprocessors.tokenize, seqio.preprocessors.append_eos]
 
 
 class Postprocess:
-    """Keeps the sentence and the gold string beside the decoded target, for scoring.
+    """Keeps the sentence and the gold string of a target, for scoring.
 
     `metric` is 'acsa' or 'atsa', with polarities where they are a user's own; `fsa pack` reads it.
     """
@@ -27,11 +27,8 @@ class Postprocess:
     def __call__(self, text: str, example: dict[str, Any], is_target: bool = False) -> Any:
         if not is_target:
             return text
-        # The gold string as written: decoded targets may differ in spaces and rare characters.
-        return {
-            'gold': example['targets_pretokenized'].decode(),
-            'sentence': example['sentence'].decode(),
-        }
+        # SeqIO hands over the target as it was written, before it was tokenised
+        return {'gold': text, 'sentence': example['sentence'].decode()}
 
 
 def metric_fn(metric: str) -> Callable[[Sequence[dict], Sequence[str]], dict[str, float]]:
