@@ -27,6 +27,7 @@ The tree of parameters, float32, layers always stacked; shapes in the letters of
 A Hugging Face Linear weight is the transpose of a kernel; its embeddings are as ours.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -180,11 +181,11 @@ def _init_boxed(config: T5Config, key: Array) -> Params:
     return T5(config).init(key, tokens, tokens)['params']
 
 
+@partial(jax.jit, static_argnums=0)  # which drops the forward pass that `init` traces
 def init_params(config: T5Config, key: Array) -> Params:
     """Float32 parameters, drawn as Mesh TensorFlow's T5 does (transformers' `_init_weights`).
 
-    Pure: jit it with `static_argnums=0` and out_shardings to make a large model in place, or
-    eval_shape it.
+    Pure: jit it with out_shardings to make a large model in place, or eval_shape it.
     """
     return nn.meta.unbox(_init_boxed(config, key))
 
