@@ -26,6 +26,7 @@ class RecordSource(seqio.DataSource):
         self._read = read
         self._list_splits = splits
         self._fields = tuple(fields)
+        self._counts: dict[str, int] = {}
         super().__init__(splits=())
 
     @property
@@ -40,8 +41,10 @@ class RecordSource(seqio.DataSource):
         return [split]
 
     def num_input_examples(self, split: str) -> int:
-        """Counted by reading the split once."""
-        return sum(1 for _ in self._read(split))
+        """Counted by reading the split, once."""
+        if split not in self._counts:
+            self._counts[split] = sum(1 for _ in self._read(split))
+        return self._counts[split]
 
     def records(self, split: str) -> Iterator[Record]:
         """The records without TensorFlow."""

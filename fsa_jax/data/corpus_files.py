@@ -47,7 +47,9 @@ def corpus_root(corpus: str | Path = '', data_dir: str | Path = '') -> Path:
 
 def corpus_files(path: Path) -> dict[str, list[Path]]:
     """The files of each split that the names of the files tell; others belong to 'train'."""
-    files = sorted(f for f in path.rglob('*') if _holds_answers(f)) if path.is_dir() else [path]
+    files = (
+        sorted(f for f in path.rglob('*') if _holds_answers(f, path)) if path.is_dir() else [path]
+    )
     if not files:
         raise UserError(f'{path} holds no .json or .jsonl files of teacher answers')
     splits: dict[str, list[Path]] = {}
@@ -164,8 +166,10 @@ def _told_by_path(file: Path, root: Path) -> tuple[str, str]:
     return _FOLDER_KINDS.get(first, ''), ''
 
 
-def _holds_answers(file: Path) -> bool:
-    return file.suffix in ('.json', '.jsonl') and file.is_file() and file.name != 'manifest.json'
+def _holds_answers(file: Path, root: Path) -> bool:
+    hidden = any(part.startswith('.') for part in file.relative_to(root).parts)
+    named = file.suffix in ('.json', '.jsonl') and file.name != 'manifest.json'
+    return named and not hidden and file.is_file()
 
 
 def _held_out(text: str, fraction: float) -> bool:

@@ -229,15 +229,19 @@ def _label_studio(path: Path, config: TrainData) -> Located:
         annotation = next((a for a in submitted if a.get('ground_truth')), submitted[0])
         name = config.text_field if config.text_field in data else 'text'
         text = _column(data, name, 'text_field', where)
-        aspects = _regions(annotation.get('result', []), config, where)
+        try:
+            aspects = _regions(annotation['result'], config, where)
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(
+                f'{where}: not a region of labels or choices as Label Studio writes them: '
+                f'{type(error).__name__} {error}'
+            ) from None
         yield where, _sentence(_id(record, row), text, aspects, where)
 
 
 def _regions(results: list[dict[str, Any]], config: TrainData, where: str) -> list[Aspect]:
-    spans = {
-        r.get('id'): r['value'] for r in results if r.get('type') in ('labels', 'hypertextlabels')
-    }
-    choices = [r for r in results if r.get('type') == 'choices']
+    spans = {r['id']: r['value'] for r in results if r['type'] == 'labels'}
+    choices = [r for r in results if r['type'] == 'choices']
     polarity_of = {c.get('id'): c['value']['choices'][0] for c in choices if c.get('id') in spans}
     aspects = []
     for region, value in spans.items():

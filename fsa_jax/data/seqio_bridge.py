@@ -22,15 +22,22 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # its notice ignores the level
 
 import numpy as np
-import seqio
-import tensorflow as tf
+
+from fsa_jax.errors import UserError, nearest
+
+try:
+    import seqio
+    import tensorflow as tf
+except ModuleNotFoundError as error:
+    raise UserError(
+        f"`fsa pack` needs seqio and TensorFlow ({error}): pip install 'fsa_jax[data]'"
+    ) from error
 
 import tasks
 from fsa_jax.configs import PackConfig, TrainData
 from fsa_jax.data import labels as labels_lib
 from fsa_jax.data.store import TokenBatch
 from fsa_jax.data.vocabulary import Vocabulary
-from fsa_jax.errors import UserError, nearest
 from fsa_jax.records import Example
 from tasks.source import Record, RecordSource
 from tasks.storable import APPEND_EOS, FEATURES, Step, check_task

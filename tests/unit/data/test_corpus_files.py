@@ -95,7 +95,9 @@ def test_our_own_corpus_folder_has_its_splits(tmp_path):
     for split in ('train', 'validation'):
         rows = [records.Generation(f'{split}{i}', 'analysis', f'r{i}', 'out') for i in range(3)]
         records.write_jsonl(tmp_path / f'{split}-00000-of-00001.jsonl', rows)
-    (tmp_path / 'manifest.json').write_text('{}')
+    for other in ('manifest.json', '.partial/train.jsonl'):
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).write_text('{}')
     assert [g.id for g in read_generations(tmp_path, 'train')] == ['train0', 'train1', 'train2']
     assert next(g.id for g in read_generations(tmp_path, 'validation')) == 'validation0'
     assert split_names(tmp_path) == ['train', 'validation']

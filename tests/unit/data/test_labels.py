@@ -188,6 +188,12 @@ BAD = [
     ('a.jsonl', '{"sentence": "x", "aspects": []}\n{"sentence": "x"\n', 2, 'broken line'),
     ('a.jsonl', '{"sentence": "x", "aspects": [{"term": "x"}]}', 1, "missing field 'polarity'"),
     ('a.jsonl', '{"sentence": "x", "aspects": [["x", "a|b"]]}', 1, 'a polarity may not .* hold'),
+    (
+        'a.json',
+        '[{"data": {"text": "x"}, "annotations": [{"result": [{"type": "labels"}]}]}]',
+        1,
+        "not a region .* KeyError 'id'",
+    ),
     ('a.xml', '<sentences>\n<sentence>\n</sentences>', 3, 'broken XML'),
     (
         'a.xml',
