@@ -56,7 +56,7 @@ class Job:
     @property
     def loss(self) -> Loss:
         """The loss that is minimised."""
-        return Loss(self.config, self.train, len(self.rows.tasks))
+        return Loss(self.config, self.train, len(self.rows.tasks), self.partition)
 
     def start(self) -> TrainState:
         """The state before the first step: of `init`, else drawn from TrainConfig.seed."""

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from fsa_jax.configs import T5Config, TrainConfig
-from fsa_jax.losses import Objective, chunked_loss
+from fsa_jax.losses import CHUNK_TOKENS, CPU_CHUNK_TOKENS, Objective, chunked_loss
 from fsa_jax.model.t5 import T5, Params
 from fsa_jax.partition import Partition
 from fsa_jax.train.state import TrainState
@@ -37,11 +37,14 @@ class StepMetrics(NamedTuple):
 class Loss:
     """The loss of a batch as a function of params, for a model and an objective."""
 
-    def __init__(self, config: T5Config, train: TrainConfig, tasks: int):
+    def __init__(self, config: T5Config, train: TrainConfig, tasks: int, partition: Partition):
         self._model = T5(config)
         self._objective = Objective(config.vocab_size, train.label_smoothing, train.z_loss)
         self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
         self._tasks = tasks
+        on_cpu = partition.mesh.devices.flat[0].platform == 'cpu'
+        chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS
+        self._chunk_tokens = chunk_tokens * partition.data_shards
 
     def __call__(
         self,
@@ -68,6 +71,7 @@ class Loss:
             batch['decoder_target_tokens'],
             weights * scale,
             self._objective,
+            self._chunk_tokens,
         )
         of_task = batch['decoder_task_ids'][..., None] == jnp.arange(self._tasks)
         by_task = weights[..., None] * of_task

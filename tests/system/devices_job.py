@@ -17,8 +17,8 @@ from tests import training
 
 MESHES = {
     'dp': {},
-    'fsdp': {'data': 2, 'fsdp': 4},
-    'fsdp_tp': {'data': 2, 'fsdp': 2, 'tensor': 2},
+    'fsdp': {'fsdp': 4},
+    'fsdp_tp': {'fsdp': 2, 'tensor': 2},
 }
 KNOBS = {'steps': 20, 'layout': 'packed', 'encoder_length': 32, 'decoder_length': 48}
 KNOBS |= {'validation_split': '', 'learning_rate': 1e-3, 'tensorboard': False}

@@ -1,0 +1,74 @@
+"""metrics.jsonl, best.json and the choice of a metric."""
+
+import json
+
+import pytest
+
+from fsa_jax.errors import UserError
+from fsa_jax.train.metrics import Best, MetricsLog, chosen_metric
+
+
+def write(path, rows, torn=''):
+    path.write_text(''.join(json.dumps(row) + '\n' for row in rows) + torn)
+
+
+def test_rows_beyond_the_restored_step_are_cut_back(tmp_path):
+    rows = [{'step': 1, 'loss': 3.0}, {'step': 2, 'validation/f1': 0.5}, {'step': 3, 'loss': 1.0}]
+    write(tmp_path / 'metrics.jsonl', rows, torn='{"step": 4, "lo')
+    log = MetricsLog(tmp_path, 2, tensorboard=False)
+    assert log.rows == rows[:2]
+    assert log.evaluated(2)
+    assert not log.evaluated(1)
+    log.write({'step': 3, 'loss': 1.5})
+    log.close()
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [*rows[:2], {'step': 3, 'loss': 1.5}]
+
+
+def best(folder, metric, values):
+    """The best of {step: value}, offered in order."""
+    ranked = Best(folder, metric)
+    for step, value in values.items():
+        ranked.offer({'step': step, metric: value})
+    return ranked
+
+
+def test_the_best_is_the_first_that_is_strictly_greater(tmp_path):
+    assert best(tmp_path, 'validation/f1', {5: 0.4, 10: 0.6, 15: 0.6, 20: 0.5}).step == 10
+    assert json.loads((tmp_path / 'best.json').read_text()) == {
+        'step': 10,
+        'metric': 'validation/f1',
+        'value': 0.6,
+    }
+
+
+def test_a_loss_is_better_when_smaller_and_zero_is_a_score(tmp_path):
+    assert best(tmp_path, 'validation/loss/a', {5: 2.0, 10: 1.0, 15: 1.5}).step == 10
+    assert best(tmp_path, 'validation/f1', {5: 0.0, 10: 0.0}).step == 5
+
+
+def test_no_metric_keeps_no_best(tmp_path):
+    ranked = Best(tmp_path, '')
+    ranked.offer({'step': 5, 'validation/loss': 1.0})
+    assert ranked.step is None
+    assert not (tmp_path / 'best.json').exists()
+
+
+def test_the_best_is_found_again_among_the_checkpoints_that_are_there(tmp_path):
+    rows = [{'step': s, 'validation/f1': v} for s, v in {5: 0.4, 10: 0.6, 15: 0.5}.items()]
+    best(tmp_path, 'validation/f1', {99: 0.9})  # of steps that were lost
+    ranked = Best(tmp_path, 'validation/f1')
+    ranked.resume([{'step': 1, 'loss': 1.0}, *rows], there=[5, 15])
+    assert ranked.step == 15
+    ranked.resume([], there=[])
+    assert not (tmp_path / 'best.json').exists()
+
+
+def test_the_metric_that_ranks_checkpoints():
+    there = ['validation/loss', 'validation/f1', 'validation/f1/a']
+    assert chosen_metric('auto', there) == 'validation/f1'
+    assert chosen_metric('auto', there[:1]) == chosen_metric('none', there) == ''
+    assert chosen_metric('loss', there) == 'validation/loss'
+    assert chosen_metric('validation/f1/a', there) == 'validation/f1/a'
+    with pytest.raises(UserError, match='expected auto, none, loss, f1, f1/a'):
+        chosen_metric('f1/b', there)
