@@ -8,7 +8,7 @@ import dataclasses
 import sys
 import textwrap
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,54 +42,50 @@ class Arguments:
     flags: set[str] = field(default_factory=set)
 
 
+_FLAGS = ('--overwrite', '--dry-run', '--debug', '--help', '--version')
+_VALUES = ('--gin_file', '--gin_search_paths', '--output')
+
+
 def parse(argv: Sequence[str]) -> Arguments:
     """Arguments of a command line in t5x's style (`--name=value` or `--name value`)."""
     arguments = Arguments()
-    words = list(argv)
+    words = ['--help' if word == '-h' else word for word in argv]
     while words:
         word = words.pop(0)
         name, equals, value = word.partition('=')
-        if word in ('--help', '-h', '--overwrite', '--dry-run', '--debug', '--version'):
-            arguments.flags.add('--help' if word == '-h' else word)
-        elif name.startswith('--gin.'):
-            arguments.bindings.append(
-                name[len('--gin.') :] + '=' + (value if equals else _next(words, word))
-            )
-        elif name in ('--gin_file', '--gin_search_paths', '--output'):
-            _set(arguments, name, value if equals else _next(words, word))
-        elif word.startswith('-'):
-            known = [
-                '--gin_file',
-                '--gin_search_paths',
-                '--output',
-                '--overwrite',
-                '--dry-run',
-                '--debug',
-            ]
-            raise UserError(f'unknown option {name!r}{nearest(name, known)}; see fsa --help')
-        elif not arguments.stage:
-            arguments.stage = word
+        if word in _FLAGS:
+            arguments.flags.add(word)
+        elif not word.startswith('-'):
+            _bare(arguments, word)
         else:
-            _positional(arguments, word)
+            setter = _setter(arguments, name)
+            if not equals and not words:
+                raise UserError(f'{name} needs a value: {name}=…')
+            setter(value if equals else words.pop(0))
     return arguments
 
 
-def _next(words: list[str], option: str) -> str:
-    if not words:
-        raise UserError(f'{option} needs a value: {option}=…')
-    return words.pop(0)
-
-
-def _set(arguments: Arguments, name: str, value: str) -> None:
+def _setter(arguments: Arguments, name: str) -> Callable[[str], None]:
+    """What takes the value of an option."""
+    own = _stage(arguments.stage).option if arguments.stage else ''
     if name == '--gin_file':
-        arguments.gin_files.append(value)
-    elif name == '--gin_search_paths':
-        arguments.search_paths += [p for p in value.split(',') if p]
-    else:
-        arguments.output = value
+        return arguments.gin_files.append
+    if name == '--gin_search_paths':
+        return lambda value: arguments.search_paths.extend(filter(None, value.split(',')))
+    if name == '--output':
+        return lambda value: setattr(arguments, 'output', value)
+    if name.startswith('--gin.'):
+        return lambda value: arguments.bindings.append(f'{name.removeprefix("--gin.")}={value}')
+    if own and name == '--' + own.rpartition('.')[2]:
+        return lambda value: arguments.bindings.append(f'{own}={value}')
+    raise UserError(f'unknown option {name!r}{nearest(name, _FLAGS + _VALUES)}; see fsa --help')
 
 
-def _positional(arguments: Arguments, word: str) -> None:
+def _bare(arguments: Arguments, word: str) -> None:
+    """The stage, or the one argument that a stage takes."""
+    if not arguments.stage:
+        arguments.stage = word
+        return
     stage = _stage(arguments.stage)
     if not stage.positional:
         raise UserError(f'unexpected argument {word!r}; {stage.name} takes only options')
@@ -113,6 +109,8 @@ def overview() -> str:
 def stage_help(stage: stages.Stage) -> str:
     """The page of `fsa STAGE --help`: every knob with type, default and meaning, in 80 columns."""
     argument = ' NAME' if stage.positional else ''
+    if stage.option:
+        argument += f' [--{stage.option.rpartition(".")[2]}=…]'
     lines = [f'usage: fsa {stage.name}{argument} [options]', '', f'{stage.name}: {stage.meaning}.']
     for cls in stage.configs:
         lines += ['', *textwrap.wrap(f'{cls.__name__}: {cls.__doc__}', 80)]

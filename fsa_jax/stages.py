@@ -23,6 +23,7 @@ class Stage:
     preview: str = ''
     resumable: bool = False
     positional: str = ''  # 'Class.field' that a bare argument sets
+    option: str = ''  # 'Class.field' that has an option of its own, --field=value
     notes: str = ''  # 'module:function' returning more help, light to import
 
 
@@ -89,6 +90,7 @@ STAGES = {
             'a model folder to a Hugging Face folder that transformers loads',
             'fsa_jax.hf.stages:run_export',
             (c.ExportConfig,),
+            option='ExportConfig.push_to_hub',
         ),
         Stage(
             'demo',

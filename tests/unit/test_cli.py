@@ -52,6 +52,8 @@ def test_help_imports_neither_jax_nor_a_stage():
         (['score', '--gin.ScoreConfig.bootstrap=many', '--output=x'], 'must be int'),
         (['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x'], 'must be >= 0; got -1'),
         (['score'], 'needs --output'),
+        (['export', '--push_to_hub'], '--push_to_hub needs a value'),
+        (['score', '--push_to_hub=a/b'], "unknown option '--push_to_hub'"),
         (['score', 'extra', '--output=x'], "unexpected argument 'extra'"),
         (['score', '--gin_file=no.gin', '--output=x'], "there is no file 'no.gin'"),
         (['score', '--gin_search_paths=/no/where', '--output=x'], 'is not a folder'),
@@ -101,6 +103,11 @@ def test_bindings_win_over_files_and_bare_words_are_text(tmp_path):
         ['TrainConfig.data=/b/2024', 'TrainConfig.tasks=one', 'TrainConfig.init=2024'],
     )
     assert (train.steps, train.data, train.tasks, train.init) == (5, '/b/2024', ('one',), '2024')
+
+
+def test_an_option_of_a_stage_sets_its_knob(capsys):
+    _, printed = fsa('export', '--push_to_hub=me/student', '--dry-run', capsys=capsys)
+    assert "ExportConfig.push_to_hub = 'me/student'" in printed.out
 
 
 def test_running_from_config_gin_repeats_the_config(tmp_path):
