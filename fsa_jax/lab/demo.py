@@ -44,6 +44,7 @@ from fsa_jax.progress import say
 
 SYSTEMS = ('control', 'student')
 CORPUS = 'sentiment_understanding'
+_DECODE = DecodeConfig(batch_size=200)  # short sentences: one batch a validation
 
 
 def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config) -> None:
@@ -147,7 +148,7 @@ def _distil(folder: Path, corpus: Path, model: T5Config, demo: DemoConfig) -> Pa
     optimizer = OptimizerConfig(
         name='adamw_scale', learning_rate=demo.distil_learning_rate, schedule='cosine', warmup=50
     )
-    return _stage('train', [train, model, rows, optimizer, MeshConfig(), DecodeConfig()], folder)
+    return _stage('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
 
 
 def _fine_tune(folder, benchmark, dataset, model, demo, seed, init: Path | None) -> Path:
@@ -166,14 +167,12 @@ def _fine_tune(folder, benchmark, dataset, model, demo, seed, init: Path | None)
         schedule='linear',
         weight_decay=0.01,
     )
-    return _stage('train', [train, model, rows, optimizer, MeshConfig(), DecodeConfig()], folder)
+    return _stage('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
 
 
 def _score(where: Path, name: str, benchmark: Path, dataset: str, tuned: Path) -> Path:
     predict = PredictConfig(model=str(tuned), data=str(benchmark), tasks=(f'fsa_{dataset}',))
-    predictions = _stage(
-        'predict', [predict, DecodeConfig(), MeshConfig()], where / f'predictions-{name}'
-    )
+    predictions = _stage('predict', [predict, _DECODE, MeshConfig()], where / f'predictions-{name}')
     score = ScoreConfig(predictions=str(predictions), baseline_data=str(benchmark))
     return _stage('score', [score], where / f'scores-{name}')
 
