@@ -533,7 +533,7 @@ class DemoConfig(Config):
         ('atsa_lab_restaurant',), 'benchmark datasets, as in the task names fsa_DATASET'
     )
     seeds: tuple[int, ...] = knob((0, 1, 2), 'seeds of fine-tuning, for student and control alike')
-    vocabulary_size: int = knob(1000, 'pieces of the vocabulary that is trained', low=100)
+    vocabulary_size: int = knob(2000, 'pieces of the vocabulary that is trained', low=100)
     input_length: int = knob(64, 'most input ids of the corpus', low=1)
     target_length: int = knob(128, 'most target ids of the corpus', low=1)
     row_encoder_length: int = knob(64, 'encoder slots of a packed row', low=1)
