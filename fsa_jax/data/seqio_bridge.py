@@ -11,6 +11,7 @@ same ids, and the first that holds is taken:
 
 import contextlib
 import functools
+import gc
 import importlib
 import itertools
 import os
@@ -85,6 +86,7 @@ def resolve(config: PackConfig, vocabulary: Vocabulary, labels: TrainData) -> li
         for name, rate in _rates(names, config.rates).items()
     ]
     _check_splits(sources, config.splits)
+    gc.freeze()  # what TensorFlow made is not searched for garbage again: a fifth of packing's time
     return sources
 
 
