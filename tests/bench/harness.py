@@ -1,0 +1,263 @@
+"""What all benchmarks share: A B A B timing, goals, the machine, a table, and the JSON of a run."""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fsa_jax import manifest
+from fsa_jax.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / 'docs' / 'results'
+NOT_MEASURED = 'not measured'
+CORES = len(os.sched_getaffinity(0))  # threads of both sides
+QUIET_LOAD = 1.0  # of the last minute; above it somebody else used the machine
+_PACKAGES = (
+    'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'transformers', 'sentencepiece', 'seqio', 'tensorflow-cpu',
+)  # fmt: skip
+
+
+def alternate(
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Seconds of each side in each round: A B A B …, after one run of each that is not timed."""
+    for name, run in sides.items():
+        started = time.perf_counter()
+        run()
+        print(f'  warm-up  {name}: {time.perf_counter() - started:.1f} s', flush=True)
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name, run in sides.items():
+            started = clock()
+            run()
+            seconds[name].append(clock() - started)
+            print(f'  round {number + 1}  {name}: {seconds[name][-1]:.3f} s', flush=True)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured quantity: its samples, `unit`, and what it was measured on."""
+
+    name: str
+    unit: str
+    samples: list[float]
+    dtype: str = ''
+    allocator: str = ''
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """The median of the samples."""
+        return statistics.median(self.samples)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A value, and the bound that it should keep: `at_least` or `at_most` one, or neither."""
+
+    name: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """None where there is no bound."""
+        if self.at_least is not None:
+            return self.value >= self.at_least
+        return self.value <= self.at_most if self.at_most is not None else None
+
+    @property
+    def bound(self) -> str:
+        """The bound as text."""
+        if self.at_least is not None:
+            return f'>= {self.at_least:,g}'
+        return f'<= {self.at_most:,g}' if self.at_most is not None else ''
+
+
+@dataclass
+class Report:
+    """The rows and goals of one run of one benchmark on one kind of device."""
+
+    benchmark: str
+    settings: dict[str, Any]
+    device: str = 'cpu'
+    rows: list[Row] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    profile: dict[str, Any] = field(default_factory=dict)  # where the time goes
+    notes: list[str] = field(default_factory=list)
+    started: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def ratio(self, name: str, over: str, under: str, **bound: float) -> None:
+        """Adds the goal median(`over`) / median(`under`)."""
+        self.goals.append(Goal(name, self.row(over).median / self.row(under).median, **bound))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, with the machine, as JSON holds it."""
+        return {
+            'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+            'command': command(),
+            'machine': machine(),
+            'load_average': {'start': round(self.started, 2), 'end': round(os.getloadavg()[0], 2)},
+            'versions': versions(),
+            'settings': self.settings,
+            'rows': [dataclasses.asdict(row) | {'median': row.median} for row in self.rows],
+            'goals': [
+                dataclasses.asdict(goal) | {'bound': goal.bound, 'met': goal.met}
+                for goal in self.goals
+            ],
+            'profile': self.profile,
+            'notes': self.notes,
+        }
+
+    def publish(self, folder: Path, devices: tuple[str, ...] = ('cpu', 'gpu')) -> Path:
+        """Prints the tables and writes `bench_<benchmark>.json`; runs on other devices stay in it."""
+        self._print()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f'bench_{self.benchmark}.json'
+        content = {'benchmark': self.benchmark} | dict.fromkeys(devices, NOT_MEASURED)
+        if path.is_file():
+            content |= json.loads(path.read_text())
+        content[self.device] = self.as_json()
+        manifest.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+        print(f'wrote {path}')
+        return path
+
+    def _print(self) -> None:
+        console = Console()
+        table = Table('', 'median', 'unit', 'samples', 'dtype', 'allocator', title=self.benchmark)
+        for row in self.rows:
+            samples = ' '.join(f'{x:,.4g}' for x in row.samples)
+            median = f'{row.median:,.4g}'
+            table.add_row(row.name, median, row.unit, samples, row.dtype, row.allocator)
+        console.print(table)
+        table = Table('ratio', 'value', 'goal', 'met')
+        for goal in self.goals:
+            met = {True: 'yes', False: 'NO', None: ''}[goal.met]
+            table.add_row(goal.name, f'{goal.value:,.3f}', goal.bound, met)
+        console.print(table)
+        for name, share in self.profile.items():
+            console.print(f'profile: {name}: {share}')
+        if max(self.started, os.getloadavg()[0] - CORES) > QUIET_LOAD:
+            console.print('[bold]the machine was not quiet: read nothing from these numbers[/bold]')
+
+
+# ---------------------------------------------------------------------------------------------
+# The machine
+
+
+def allocator() -> str:
+    """The memory allocator of this process and its settings, by name."""
+    tuned = [f'{k}={v}' for k, v in sorted(os.environ.items()) if k.startswith('MALLOC_')]
+    preload = os.environ.get('LD_PRELOAD')
+    return ' '.join([Path(preload).name if preload else 'glibc', *tuned])
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and system."""
+    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return {
+        'cpu': _cpu_model(),
+        'cores': CORES,
+        'memory_gb': round(pages / 1e9, 1),
+        'system': platform.platform(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    named = dict(line.split(':', 1) for line in lines if ':' in line)
+    flags = {flag for flag in named.get('flags\t\t', '').split() if flag.startswith('amx_')}
+    model = named.get('model name\t', platform.machine()).strip()
+    return ' '.join([model, *sorted(flags)])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that are installed."""
+    installed = {d.metadata['Name'].lower(): d.version for d in metadata.distributions()}
+    found = {name: installed[name] for name in _PACKAGES if name in installed}
+    return {'python': platform.python_version()} | found
+
+
+def has_torch() -> bool:
+    """A minimal install has neither torch nor transformers."""
+    return {'torch', 'transformers'} <= versions().keys()
+
+
+def command() -> str:
+    """The command of this run, for people to repeat."""
+    script = Path(sys.argv[0])
+    if 'bench' not in script.parts:
+        return ''
+    return shlex.join(['python', '-m', f'tests.bench.{script.stem}', *sys.argv[1:]])
+
+
+def device() -> str:
+    """'cpu' or 'gpu': what the side that is loaded computes on."""
+    if 'torch' in sys.modules:
+        import torch
+
+        return 'gpu' if torch.cuda.is_available() else 'cpu'
+    import jax
+
+    return jax.default_backend()
+
+
+def peak_memory_gb() -> float:
+    """Most memory held so far, in GB (10^9 bytes): by this process, on a GPU by the device."""
+    if device() == 'cpu':
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    if 'torch' in sys.modules:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e9
+    import jax
+
+    return jax.devices()[0].memory_stats()['peak_bytes_in_use'] / 1e9
+
+
+# ---------------------------------------------------------------------------------------------
+# The command line
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The flags that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('--tiny', action='store_true', help='a toy, to see that it runs')
+    parser.add_argument('--rounds', type=int, default=0, help='rounds of A B; 0: the default')
+    parser.add_argument('--output', type=Path, default=RESULTS, help='folder of the JSON')
+    return parser
+
+
+def main(run: Callable[[], None]) -> None:
+    """Runs a benchmark; a UserError is one line and exit status 2."""
+    try:
+        run()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
