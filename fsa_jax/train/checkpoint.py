@@ -109,7 +109,9 @@ class ModelFolder:
 def _reader() -> ocp.Checkpointer:
     return ocp.Checkpointer(
         ocp.CompositeCheckpointHandler(
-            params=ocp.StandardCheckpointHandler(), checksums=ocp.JsonCheckpointHandler()
+            params=ocp.StandardCheckpointHandler(),
+            training=ocp.StandardCheckpointHandler(),  # not read, but Orbax warns without it
+            checksums=ocp.JsonCheckpointHandler(),
         )
     )
 

@@ -36,12 +36,13 @@ def model(tmp_path, params, tiny_spiece):
     return tmp_path / 'model'
 
 
-def test_a_model_folder_gives_back_what_was_written(model, params, tiny_spiece):
+def test_a_model_folder_gives_back_what_was_written(model, params, tiny_spiece, caplog):
     opened = open_model(model)
     assert opened.config == TINY
     assert opened.vocabulary.sha256 == Vocabulary(tiny_spiece).sha256
     assert opened.step() == 0
     assert_equal(opened.load_params(), params)
+    assert not caplog.records
 
 
 def damage(folder):
@@ -127,6 +128,17 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, c
     again.close()
     assert checkpoint.steps(tmp_path) == [1, 2]
     assert (tmp_path / 'checkpoints/2.damaged').is_dir()
+
+
+def test_a_checkpoint_of_a_run_is_read_without_a_word(tmp_path, params, tiny_spiece, caplog):
+    """Orbax would warn of the optimizer's state, which only the run itself reads."""
+    checkpoint.write_header(tmp_path, TINY, Vocabulary(tiny_spiece))
+    checkpoints = Checkpoints(tmp_path, keep=1, best_step=lambda: None)
+    checkpoints.save(TrainState.create(params, optax.adam(1e-3)))
+    checkpoints.close()
+    caplog.clear()
+    assert_equal(open_model(tmp_path).load_params(), params)
+    assert not caplog.records
 
 
 def test_the_checksum_alone_finds_a_changed_value(tmp_path):
