@@ -198,7 +198,7 @@ def test_data_of_another_vocabulary_is_refused(tmp_path, tiny_spiece, packed):
 def test_killed_and_resumed_is_the_unbroken_run_to_the_byte(tmp_path, model, monkeypatch):
     path = write_reviews(tmp_path / 'in.jsonl', 1500)
     config = PredictConfig(model=str(model), input=str(path), chunk=16)
-    decode = DecodeConfig(max_new_tokens=6, batch_size=16)
+    decode = DecodeConfig(method='sample', max_new_tokens=6, batch_size=16)
     (tmp_path / 'run.gin').write_text(to_gin((config, decode, MESH)))
     command = [
         *(sys.executable, '-m', 'fsa_jax.cli', 'predict', f'--gin_file={tmp_path}/run.gin'),
