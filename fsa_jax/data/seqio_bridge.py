@@ -308,6 +308,8 @@ def _rows(ragged: Ragged) -> list[np.ndarray]:
 
 
 def _ragged(value: tf.Tensor | tf.RaggedTensor) -> Ragged:
+    if isinstance(value, tf.Tensor):  # all rows have one length that TensorFlow knows beforehand
+        value = tf.RaggedTensor.from_tensor(value)
     return value.values.numpy(), value.row_splits.numpy()
 
 
@@ -318,8 +320,8 @@ def _records(batch: Mapping[str, tf.Tensor]) -> list[Record]:
         for name, value in batch.items()
         if value.dtype == tf.string
     }
-    rows = len(next(iter(columns.values()))) if columns else batch['inputs'].nrows()
-    return [{name: column[i] for name, column in columns.items()} for i in range(int(rows))]
+    rows = int(tf.shape(batch['inputs'])[0])
+    return [{name: column[i] for name, column in columns.items()} for i in range(rows)]
 
 
 def _is(dataset: tf.data.Dataset, name: str, dtype: tf.DType, rank: int) -> bool:

@@ -296,6 +296,11 @@ def keep_at_most(x, sequence_length):
     return {**x, 'targets': x['targets'][: sequence_length['targets'] // 2]}
 
 
+@seqio.map_over_dataset
+def just_ids(x):
+    return {name: tf.ensure_shape(x[name][:3], [3]) for name in ('inputs', 'targets')}
+
+
 TOKENIZE = [text_to_pair, seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim]
 
 
@@ -320,6 +325,7 @@ PIPELINES = {
     'random_tokens': [text_to_pair, TOKENIZE[1], rotate, seqio.preprocessors.append_eos],
     'no_eos': [text_to_pair, seqio.preprocessors.tokenize],
     'eos_at_once': [text_to_pair, seqio.preprocessors.tokenize_and_append_eos],
+    'one_length': [text_to_pair, TOKENIZE[1], just_ids],
     'length': [text_to_pair, TOKENIZE[1], keep_at_most, seqio.preprocessors.append_eos],
 }
 
