@@ -196,6 +196,8 @@ class Checkpoints:
             try:
                 return self._restore(step, abstract)
             except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
+                if 'RESOURCE_EXHAUSTED' in str(error):
+                    raise  # no memory for it here: nothing is wrong with the checkpoint
                 say(f'checkpoint {step} is damaged ({_first_line(error)}); trying the one before')
                 self._set_aside(step)
         return None

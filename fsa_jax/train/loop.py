@@ -79,7 +79,9 @@ class Training:
         )
         self.throughput = Throughput()
         self.profiler = Profiler(folder / PROFILE, job.train.profile_steps)
-        self.waiting: tuple[Fed, StepMetrics] | None = None  # the last step, not yet looked at
+        self.waiting: tuple[Fed, StepMetrics, float] | None = (
+            None  # the last step, not yet looked at
+        )
         self.saved = time.monotonic()
 
     def _validator(self, decode: DecodeConfig) -> Validator | None:
@@ -135,17 +137,18 @@ class Training:
         self.state, metrics = self.train_step(self.state, fed.arrays)
         self.profiler.after(fed.step + 1, metrics)
         self._look()
-        self.waiting = fed, metrics
+        # The step before has ended, and this one is under way, or done where there is no queue.
+        self.waiting = fed, metrics, time.perf_counter()
 
     def _look(self) -> None:
         """Waits for the last step, checks and reports it."""
         if self.waiting is None:
             return
-        (fed, metrics), self.waiting = self.waiting, None
+        (fed, metrics, ended), self.waiting = self.waiting, None
         metrics = jax.device_get(metrics)
         step = fed.step + 1
         self._check_finite(step, metrics)
-        self.throughput.add(fed.pairs, fed.tokens)
+        self.throughput.add(fed.pairs, fed.tokens, ended)
         losses, rates = mean_losses(metrics.sums, self.job.rows.tasks), self.throughput.rates()
         shown = {name.replace('_per_second', '/s'): rate for name, rate in rates.items()}
         self.bar.update(1, loss=losses['loss'], **shown)
@@ -163,7 +166,7 @@ class Training:
             **rates,
         }
         self.log.write(row)
-        self.throughput.reset()
+        self.throughput.lap()
 
     def _check_finite(self, step: int, metrics: StepMetrics) -> None:
         if math.isfinite(metrics.objective) and math.isfinite(metrics.grad_norm):
@@ -217,5 +220,5 @@ class Training:
         self.log.write(row)
         self.best.offer(row)
         progress.say('  '.join(f'{name} {value:.4g}' for name, value in row.items()))
-        self.throughput.reset()
+        self.throughput.pause()
         return False

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,26 +117,40 @@ def chosen_metric(name: str, available: list[str]) -> str:
 
 
 class Throughput:
-    """Pairs and tokens a second since it was last reset: training steps alone, not evaluations."""
+    """Pairs and tokens a second of training steps alone, not of compiling or evaluating.
+
+    The first step after a pause only starts the clock.
+    """
 
     def __init__(self):
-        self.reset()
+        self._began: float | None = None
+        self._ended = 0.0
+        self._pairs = self._tokens = 0
 
-    def reset(self) -> None:
-        """Begins anew, now."""
-        self._began, self._pairs, self._tokens = time.perf_counter(), 0, 0
-
-    def add(self, pairs: int, tokens: int) -> None:
-        """Counts a finished step."""
-        self._pairs += pairs
-        self._tokens += tokens
+    def add(self, pairs: int, tokens: int, ended: float) -> None:
+        """Counts a step that ended at a time, in seconds."""
+        self._ended = ended
+        if self._began is None:
+            self._began = ended
+        else:
+            self._pairs += pairs
+            self._tokens += tokens
 
     def rates(self) -> dict[str, float]:
-        """{'pairs_per_second', 'tokens_per_second'}, empty before the first step."""
-        seconds = time.perf_counter() - self._began
-        if not self._pairs:
+        """{'pairs_per_second', 'tokens_per_second'} since `lap` or `pause`; empty before that is known."""
+        if self._began is None or not self._pairs:
             return {}
+        seconds = self._ended - self._began
         return {
             'pairs_per_second': round(self._pairs / seconds, 3),
             'tokens_per_second': round(self._tokens / seconds, 1),
         }
+
+    def lap(self) -> None:
+        """Counts anew from the last step on."""
+        self._began, self._pairs, self._tokens = self._ended, 0, 0
+
+    def pause(self) -> None:
+        """Counts anew from the next step on."""
+        self.lap()
+        self._began = None

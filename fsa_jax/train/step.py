@@ -16,7 +16,15 @@ from fsa_jax.partition import Partition
 from fsa_jax.train.state import TrainState
 
 Batch = dict[str, Array]  # SeqIO's names; [microbatch, row, slot] in training, [row, slot] else
-_NOT_INPUTS = ('decoder_target_tokens', 'decoder_loss_weights', 'decoder_task_ids')
+_NOT_INPUTS = (
+    'decoder_target_tokens',
+    'decoder_loss_weights',
+    'decoder_task_ids',
+    # The tokens of a pair are contiguous in its row, so differences of slots say the same as these,
+    # and the gradient of the relative bias needs no scatter from every pair of slots.
+    'encoder_positions',
+    'decoder_positions',
+)
 
 
 class Sums(NamedTuple):

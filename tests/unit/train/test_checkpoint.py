@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from fsa_jax.configs import T5Config
+from fsa_jax import optim
+from fsa_jax.configs import OptimizerConfig, T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.model.t5 import init_params
@@ -92,6 +93,19 @@ def test_a_run_restores_its_newest_state(tmp_path):
     again = Checkpoints(tmp_path, keep=2, best_step=lambda: None)
     assert_equal(again.restore(abstract(state(0))), state(3, value=3))
     again.close()
+
+
+@pytest.mark.parametrize('name', ['adamw', 'adamw_scale', 'adafactor'])
+def test_the_state_of_every_optimizer_is_restored(tmp_path, name):
+    optimizer = optim.optimizer(OptimizerConfig(name=name), lambda step: 1e-3)
+    params = {'w': jnp.arange(4096.0).reshape(128, 32), 'layers': {'b': jnp.ones((2, 3))}}
+    started = TrainState.create(params, optimizer)
+    updates, opt_state = optimizer.update(params, started.opt_state, params)
+    saved = TrainState(jnp.int32(1), optax.apply_updates(params, updates), opt_state)
+    checkpoints = Checkpoints(tmp_path, keep=1, best_step=lambda: None)
+    checkpoints.save(saved)
+    assert_equal(checkpoints.restore(abstract(started)), saved)
+    checkpoints.close()
 
 
 def test_latest_and_best_are_kept(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fsa_jax.errors import UserError
-from fsa_jax.train.metrics import Best, MetricsLog, chosen_metric
+from fsa_jax.train.metrics import Best, MetricsLog, Throughput, chosen_metric
 
 
 def write(path, rows, torn=''):
@@ -72,3 +72,20 @@ def test_the_metric_that_ranks_checkpoints():
     assert chosen_metric('validation/f1/a', there) == 'validation/f1/a'
     with pytest.raises(UserError, match='expected auto, none, loss, f1, f1/a'):
         chosen_metric('f1/b', there)
+
+
+def test_throughput_is_of_training_steps_alone():
+    throughput = Throughput()
+    throughput.add(8, 100, ended=60.0)  # compiling took a minute
+    assert throughput.rates() == {}
+    throughput.add(8, 100, ended=61.0)
+    throughput.add(4, 60, ended=62.0)
+    assert throughput.rates() == {'pairs_per_second': 6.0, 'tokens_per_second': 80.0}
+    throughput.lap()
+    throughput.add(8, 100, ended=64.0)
+    assert throughput.rates() == {'pairs_per_second': 4.0, 'tokens_per_second': 50.0}
+    throughput.pause()  # an evaluation of half an hour
+    throughput.add(8, 100, ended=2000.0)
+    assert throughput.rates() == {}
+    throughput.add(8, 100, ended=2002.0)
+    assert throughput.rates()['pairs_per_second'] == 4.0
