@@ -15,29 +15,18 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fsa_jax import configs as configs_lib
+from fsa_jax import environment
 from fsa_jax.errors import UserError
 
 MANIFEST = 'manifest.json'
 CONFIG = 'config.gin'
-_PACKAGES = (
-    'fsa_jax',
-    'jax',
-    'flax',
-    'optax',
-    'orbax-checkpoint',
-    'seqio',
-    'tensorflow-datasets',
-    'vllm',
-)
 
 
 class AlreadyDone(Exception):
@@ -127,15 +116,15 @@ def verify(folder: Path, under: str = '') -> None:
             raise UserError(f'{path} is damaged: its hash differs from the manifest of {folder}')
 
 
-def _fixed(configs) -> dict[str, Any]:
+def knobs(configs) -> dict[str, Any]:
     """The knobs that decide what is computed, as JSON holds them."""
-    knobs = {
+    named = {
         f'{type(config).__name__}.{field.name}': getattr(config, field.name)
         for config in configs
         for field in dataclasses.fields(config)
         if not field.metadata['free']
     }
-    return json.loads(json.dumps(knobs))
+    return json.loads(json.dumps(named))
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -152,7 +141,7 @@ def output(
     Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another.
     """
     folder = Path(folder)
-    fixed = _fixed(configs)
+    fixed = knobs(configs)
     if overwrite and folder.exists():
         shutil.rmtree(folder)
     _refuse_other_job(folder, stage, fixed)
@@ -219,7 +208,8 @@ def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: floa
         'inputs': out.inputs,
         'counts': out.counts,
         'files': _hash_files(out.folder),
-        'versions': _versions(),
+        'machine': environment.machine(),
+        'versions': environment.versions(),
         'wall_seconds': round(seconds, 3),
         'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
     }
@@ -228,11 +218,3 @@ def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: floa
         if folder.exists():
             folder.rmdir()  # only an empty one passes _refuse_other_job
         out.folder.rename(folder)
-
-
-def _versions() -> dict[str, str]:
-    versions = {'python': platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions

@@ -7,6 +7,7 @@
     DATASET/      control-SEED/ and student-SEED/: fine-tuned; predictions-*/ and scores-*/
     report/       report.html and report.md
     export/       the first student as a Hugging Face folder
+    results.json  all F1s, with the machine, the knobs and the time of every stage
 
 Each of them is the output of an ordinary stage run, so each is resumed or skipped on its own when
 the demo runs again. Control and student differ in one thing: where fine-tuning starts from.
@@ -14,10 +15,8 @@ the demo runs again. Control and student differ in one thing: where fine-tuning 
 
 import contextlib
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fsa_jax import manifest, stages
 from fsa_jax.configs import (
@@ -40,9 +39,9 @@ from fsa_jax.configs import (
     VocabularyConfig,
 )
 from fsa_jax.errors import UserError
+from fsa_jax.lab import results
 from fsa_jax.progress import say
 
-SYSTEMS = ('control', 'student')
 CORPUS = 'sentiment_understanding'
 _DECODE = DecodeConfig(batch_size=200)  # short sentences: one batch a validation
 
@@ -58,7 +57,7 @@ def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config)
     scores = {}
     for dataset in demo.datasets:
         for seed in demo.seeds:
-            for system in SYSTEMS:
+            for system in results.SYSTEMS:
                 init = distilled if system == 'student' else None
                 where = folder / dataset
                 tuned = _fine_tune(
@@ -69,7 +68,9 @@ def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config)
                 )
     _report(folder, demo, distilled, scores)
     exported = _export(folder, demo, scores)
-    out.counts['f1'] = _summary(demo, scores)
+    found = results.collect(folder, demo, manifest.knobs([demo, lab, model]))
+    manifest.write_atomic(folder / results.RESULTS, json.dumps(found, indent=1) + '\n')
+    results.print_table(found)
     say(f'report: {folder / "report" / "report.html"}')
     say(f'export: {exported}')
 
@@ -181,7 +182,7 @@ def _report(folder: Path, demo: DemoConfig, distilled: Path, scores: dict[str, P
     runs = {'distillation': str(distilled)} | {
         f'{dataset}/{system}': str(folder / dataset / f'{system}-{demo.seeds[0]}')
         for dataset in demo.datasets
-        for system in SYSTEMS
+        for system in results.SYSTEMS
     }
     kind = (
         f'real data: {demo.data}' if demo.data else 'synthetic data: a generated world of reviews'
@@ -214,40 +215,3 @@ def _export(folder: Path, demo: DemoConfig, scores: dict[str, Path]) -> Path:
         raise UserError(f'{exported} does not hold the weights of {tuned}: the export is wrong')
     say('the export, read back, holds the same weights')
     return exported
-
-
-def _summary(demo: DemoConfig, scores: dict[str, Path]) -> dict[str, Any]:
-    """Prints mean and spread of test F1 over the seeds; returns it for the manifest."""
-    from rich.console import Console
-    from rich.table import Table
-
-    kind = 'real' if demo.data else 'SYNTHETIC'
-    table = Table(title=f'micro F1 (%), {kind} data, mean ± sd of {len(demo.seeds)} seeds')
-    for column in ('dataset', 'trivial baseline', 'without distillation', 'distilled', 'gain'):
-        table.add_column(column, justify='left' if column == 'dataset' else 'right')
-    summary = {}
-    for dataset in demo.datasets:
-        read = {
-            system: [_scores(scores[f'{dataset}/{system}/seed{seed}']) for seed in demo.seeds]
-            for system in SYSTEMS
-        }
-        f1 = {system: [_normal_f1(task) for task in tasks] for system, tasks in read.items()}
-        baseline = _normal_f1(read['control'][0]['baseline'])
-        mean = {system: statistics.mean(values) for system, values in f1.items()}
-        spread = {s: statistics.stdev(v) if len(v) > 1 else 0.0 for s, v in f1.items()}
-        gain = mean['student'] - mean['control']
-        shown = [f'{mean[s]:.2f} ± {spread[s]:.2f}' for s in SYSTEMS]
-        table.add_row(dataset, f'{baseline:.2f}', *shown, f'{gain:+.2f}')
-        summary[dataset] = {'baseline': baseline, 'f1': f1, 'gain': gain}
-    Console().print(table)
-    return summary
-
-
-def _scores(folder: Path) -> dict[str, Any]:
-    """What `fsa score` says of the one task in the folder."""
-    (task,) = json.loads((folder / 'scores.json').read_text())['tasks'].values()
-    return task
-
-
-def _normal_f1(task: dict[str, Any]) -> float:
-    return 100 * task['subsets']['normal']['f1']

@@ -1,0 +1,52 @@
+"""Where a result was made: the machine and the versions. Standard library only."""
+
+import contextlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    'fsa_jax',
+    'jax',
+    'flax',
+    'optax',
+    'orbax-checkpoint',
+    'numpy',
+    'seqio',
+    'tensorflow-datasets',
+)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory and system."""
+    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return {
+        'cpu': _cpu_model(),
+        'cores': len(os.sched_getaffinity(0))
+        if hasattr(os, 'sched_getaffinity')
+        else os.cpu_count(),
+        'memory_gb': round(pages / 1e9, 1),
+        'system': platform.platform(),
+    }
+
+
+def versions(packages=PACKAGES) -> dict[str, str]:
+    """Python's version and those of the packages that are installed."""
+    found = {'python': platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _cpu_model() -> str:
+    """The model, and the matrix units that decide how fast low precision is."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    named = {k.strip(): v.strip() for k, _, v in (line.partition(':') for line in lines)}
+    units = {flag for flag in named.get('flags', '').split() if flag.startswith('amx_')}
+    return ' '.join([named.get('model name', platform.machine()), *sorted(units)])
