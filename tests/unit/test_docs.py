@@ -5,6 +5,7 @@ import re
 import pytest
 
 from fsa_jax import gin_registry, stages
+from tests.bench import readme
 from tests.conftest import REPOSITORY
 
 DOCUMENTS = [
@@ -47,3 +48,8 @@ def test_every_run_file_opens_with_command_hardware_time_and_score(path):
     opening = path.read_text().partition('\n\n')[0]
     for word in ('# Command:', '# Hardware:', '# Time:', '# Score:'):
         assert word in opening
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_result_files():
+    text = readme.README.read_text()
+    assert text == readme.updated(text), 'run: python -m tests.bench.readme'
