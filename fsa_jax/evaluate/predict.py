@@ -72,6 +72,10 @@ def run(
         for predictions in predict(rows, model, config, decode, mesh, first=writer.rows):
             writer.write(predictions)
             bar.update(len(predictions))
+    if writer.flags:
+        progress.say(
+            'rows flagged: ' + ', '.join(f'{n:,} {flag}' for flag, n in writer.flags.items())
+        )
 
 
 def predict(

@@ -127,35 +127,37 @@ def packed(tmp_path, vocabulary):
                 out.folder / task / 'test', vocabulary, task=task, split='test', metric=metric
             )
             with store:
-                store.write(TokenBatch.from_pairs(pairs, examples=examples))
+                store.write(TokenBatch.from_pairs(pairs, [e.id for e in examples], examples))
     return folder
 
 
-def test_a_task_split_keeps_what_scoring_needs(tmp_path, model, packed):
+@pytest.fixture
+def limits(monkeypatch):
+    """Replaces decoding by an echo; the result fills with max_new_tokens by number of rows."""
+    seen = {}
+
+    class Echo(Generator):
+        def generate(self, params, inputs, max_new_tokens=None, rows=None):
+            seen[len(inputs)] = max_new_tokens
+            return [list(ids[:6]) for ids in inputs]
+
+    monkeypatch.setattr(predict, 'Generator', Echo)
+    return seen
+
+
+def test_a_task_split_keeps_what_scoring_needs(tmp_path, model, packed, limits):
     config = PredictConfig(model=str(model), data=str(packed), tasks=('fsa_a', 'corpus'))
     decode = DecodeConfig(max_new_tokens=6, task_max_new_tokens={'corpus': 2})
     rows = run(tmp_path / 'out', config, decode)
-    assert [r.task for r in rows] == ['fsa_a'] * 3 + ['corpus']
+    assert [(r.task, r.id) for r in rows[:3]] == [('fsa_a', f'id {i}') for i in range(3)]
     assert [(r.sentence, r.gold, r.subsets, r.metric) for r in rows[:3]] == [
         (t, 'gold', ('implicit',), 'acsa') for t in ('good food', 'slow waiter', 'the pasta')
     ]
-    assert (rows[3].sentence, rows[3].gold, rows[3].metric) == ('a b', 'good', '')
+    last = rows[3]  # of a task without a metric: its text comes from its ids
+    assert (last.task, last.sentence, last.gold, last.metric) == ('corpus', 'a b', 'good', '')
+    assert limits == {3: 6, 1: 2}
     everything = run(tmp_path / 'all', config.replace(tasks=()), decode)
-    assert {r.task for r in everything} == {'fsa_a', 'corpus'}
-
-
-def test_each_task_has_its_own_limit(tmp_path, model, packed, monkeypatch):
-    limits = {}
-
-    class Spy(Generator):
-        def generate(self, params, inputs, max_new_tokens=None, rows=None):
-            limits[len(inputs)] = max_new_tokens
-            return super().generate(params, inputs, max_new_tokens, rows)
-
-    monkeypatch.setattr(predict, 'Generator', Spy)
-    decode = DecodeConfig(max_new_tokens=6, task_max_new_tokens={'corpus': 2})
-    run(tmp_path / 'out', PredictConfig(model=str(model), data=str(packed)), decode)
-    assert limits == {1: 2, 3: 6}
+    assert sorted(everything, key=lambda r: r.task) == [rows[3], *rows[:3]]
 
 
 @pytest.mark.parametrize(
@@ -253,22 +255,16 @@ def test_another_input_is_not_appended(tmp_path, model, monkeypatch):
         run(tmp_path / 'out', config)
     monkeypatch.undo()
     write_reviews(path, 41)
-    with pytest.raises(UserError, match='begun from another PredictConfig.input'):
+    with pytest.raises(UserError, match=r'begun from another PredictConfig\.input'):
         run(tmp_path / 'out', config)
     write_reviews(path, 40)
     assert len(run(tmp_path / 'out', config)) == 40
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path, model, monkeypatch):
-    class Echo(Generator):
-        def generate(self, params, inputs, max_new_tokens=None, rows=None):
-            return [list(ids[:6]) for ids in inputs]
-
-    monkeypatch.setattr(predict, 'Generator', Echo)
-
+def test_memory_does_not_grow_with_the_rows(tmp_path, model, limits):
     def peak(count):
         path = write_reviews(tmp_path / f'{count}.jsonl', count)
-        config = PredictConfig(model=str(model), input=str(path), chunk=64)
+        config = PredictConfig(model=str(model), input=str(path), chunk=256)
         tracemalloc.start()
         stages.run('predict', (config, DecodeConfig(), MESH), tmp_path / f'out{count}')
         result = tracemalloc.get_traced_memory()[1]
