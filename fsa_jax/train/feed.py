@@ -1,7 +1,7 @@
 """Batches on their way to the devices: made and sent by a thread, a few steps ahead."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -67,7 +67,7 @@ def local_rows(sharding: Sharding, shape: tuple[int, int]) -> np.ndarray:
     return np.flatnonzero(held)
 
 
-def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:
     """`map(make, steps)`, made in order by a thread that runs ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix='feed') as thread:
         waiting: deque[Future[T]] = deque()

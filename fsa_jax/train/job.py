@@ -54,6 +54,13 @@ class Job:
         return jax.tree.map(lambda x: x.sharding, self.abstract)
 
     @property
+    def parameters(self) -> int:
+        """How many parameters the model has, padding rows of the vocabulary apart."""
+        tables = 1 if self.config.tie_word_embeddings else 2
+        padding = tables * self.config.vocab_padding * self.config.d_model
+        return sum(x.size for x in jax.tree.leaves(self.abstract.params)) - padding
+
+    @property
     def loss(self) -> Loss:
         """The loss that is minimised."""
         return Loss(self.config, self.train, len(self.rows.tasks), self.partition)
@@ -84,6 +91,11 @@ def prepare(
     """Opens the data and the init; UserError names what does not fit together."""
     if not train.data:
         raise UserError('TrainConfig.data is empty; expected a packed folder (of fsa pack)')
+    if train.save_minutes and jax.process_count() > 1:
+        raise UserError(
+            'TrainConfig.save_minutes: the clocks of several processes differ; set it to 0 and '
+            'TrainConfig.save_every above 0'
+        )
     packed = PackedFolder(train.data)
     init = open_model(train.init) if train.init else None
     if init is not None:

@@ -79,9 +79,8 @@ class Training:
         )
         self.throughput = Throughput()
         self.profiler = Profiler(folder / PROFILE, job.train.profile_steps)
-        self.waiting: tuple[Fed, StepMetrics, float] | None = (
-            None  # the last step, not yet looked at
-        )
+        # The last step, not yet looked at, and when it ended.
+        self.waiting: tuple[Fed, StepMetrics, float] | None = None
         self.saved = time.monotonic()
 
     def _validator(self, decode: DecodeConfig) -> Validator | None:
@@ -111,12 +110,13 @@ class Training:
             self.bar = stack.enter_context(progress.track('train', steps, 'steps', start))
             ends_epoch = start > 0 and self.job.rows.epoch_at(start)[1] == 0
             self._boundary(start, ends_epoch)  # an evaluation may have been interrupted
-            for fed in prefetch(Feed(self.job.rows, self.job.partition).at, range(start, steps)):
+            feed = prefetch(Feed(self.job.rows, self.job.partition).at, range(start, steps))
+            for fed in stack.enter_context(contextlib.closing(feed)):
                 self._step(fed)
                 self._boundary(fed.step + 1, fed.ends_epoch)
         out.counts |= {
             'steps': steps,
-            'parameters': sum(x.size for x in jax.tree.leaves(self.state.params)),
+            'parameters': self.job.parameters,
             'devices': jax.device_count(),
         }
         if self.best.step is not None:

@@ -46,10 +46,8 @@ def _parameters(job: Job) -> Iterator[str]:
     for path, leaf in leaves:
         shape = ' x '.join(map(str, leaf.shape))
         yield f'  {"/".join(path_names(path)):<{width}}  {shape:<18} {leaf.sharding.spec}'
-    padding = job.config.vocab_padding * job.config.d_model
-    padding *= 1 if job.config.tie_word_embeddings else 2
-    total = sum(leaf.size for _, leaf in leaves)
-    yield f'  {total - padding:,} parameters' + (f' and {padding:,} of padding' * bool(padding))
+    padding = sum(leaf.size for _, leaf in leaves) - job.parameters
+    yield f'  {job.parameters:,} parameters' + f' and {padding:,} of padding' * bool(padding)
 
 
 def _memory(job: Job, batch: Batch) -> Iterator[str]:

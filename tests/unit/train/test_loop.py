@@ -93,6 +93,8 @@ def test_tensorboard_events_hold_the_same_values(trained):
 def test_the_same_run_again_gives_the_same_weights(packed, cache, trained, tmp_path):
     again = training.train(packed, tmp_path / 'again', cache, steps=0, epochs=3.0)
     equal(open_model(again).load_params('latest'), open_model(trained).load_params('latest'))
+    assert not [t.name for t in threading.enumerate() if t.name.startswith('feed')]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def equal(a, b):
@@ -238,9 +240,3 @@ def test_a_profile_is_written(packed, cache, tmp_path):
     run = training.train(packed, tmp_path / 'run', cache, **knobs)
     assert list((run / 'profile').rglob('*.xplane.pb'))
     assert not (run / 'tensorboard').exists()
-
-
-def test_training_leaves_no_thread_behind(packed, cache, tmp_path):
-    training.train(packed, tmp_path / 'run', cache, steps=2)
-    assert not [t.name for t in threading.enumerate() if t.name.startswith('feed')]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
