@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from fsa_jax.configs import MeshConfig, RowsConfig
+from fsa_jax.configs import MeshConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.data.rows import Rows
 from fsa_jax.data.store import PackedFolder
-from fsa_jax.partition import Partition
+from fsa_jax.partition import Partition, abstract_params
 from fsa_jax.train.feed import Feed, local_rows, prefetch
 from fsa_jax.train.state import TrainState
-from fsa_jax.train.step import Sums, microbatch_scales, train_step
+from fsa_jax.train.step import Loss, Sums, microbatch_scales, train_step
 from fsa_jax.train.validate import mean_losses
 from tests import training
 
@@ -103,3 +103,23 @@ def test_prefetch_keeps_order_and_passes_errors_on():
     assert [next(made) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError):
         next(made)
+
+
+def test_activations_are_constrained_in_the_context_of_a_partition():
+    """Flax drops its constraints in silence where no mesh or no rules are in force."""
+    partition = Partition.from_config(MeshConfig())
+    config = T5Config(**training.STUDENT)
+    loss = Loss(config, TrainConfig(), 1, partition)
+    tokens = jax.ShapeDtypeStruct((4, 8), jnp.int32)
+    names = ('encoder_input_tokens', 'decoder_input_tokens', 'decoder_target_tokens')
+    batch = dict.fromkeys((*names, 'decoder_task_ids'), tokens)
+    batch['decoder_loss_weights'] = jax.ShapeDtypeStruct((4, 8), jnp.float32)
+
+    def constraints():
+        lowered = jax.jit(lambda p, b: loss(p, b)).lower(abstract_params(config), batch)
+        return [line for line in lowered.as_text().splitlines() if 'sharding_constraint' in line]
+
+    assert not constraints()
+    with partition.context():
+        spread = [line for line in constraints() if '"data", "fsdp"' in line]
+    assert len(spread) > 10  # embeddings, and heads, mlp and residuals of the scanned layers
