@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from fsa_jax import manifest, progress, stages
 from fsa_jax.configs import PackConfig, TrainData, VocabularyConfig
+from fsa_jax.data import overlap
 from fsa_jax.data.store import Header, TokenBatch, TokenStore
 from fsa_jax.data.store_writer import StoreWriter, interleave
 from fsa_jax.data.vocabulary import Vocabulary
@@ -91,6 +92,7 @@ def pack(out: manifest.Output, job: Job) -> None:
             shares = [out.folder / _SHARES / str(i) / name for i in range(processes)]
             interleave(shares, out.folder / name)
         _report(out, job.config, TokenStore.open(out.folder / name).header)
+    _report_shared(out, [TokenStore.open(out.folder / name) for name in stores])
     shutil.rmtree(out.folder / _SHARES, ignore_errors=True)
 
 
@@ -192,3 +194,11 @@ def _report(out: manifest.Output, config: PackConfig, header: Header) -> None:
     ]
     said = '; '.join(shares) or 'nothing cut'
     progress.say(f'{header.task}/{header.split}: {header.pairs:,} pairs, {said}')
+
+
+def _report_shared(out: manifest.Output, stores: Sequence[TokenStore]) -> None:
+    """Inputs that two splits share, to the manifest; those of unlike splits to the user too."""
+    shared = out.counts['shared_inputs'] = overlap.shared_inputs(stores)
+    for name, others in shared.items():
+        if line := overlap.leaks(name, others):
+            progress.say(line)
