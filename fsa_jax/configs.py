@@ -6,6 +6,7 @@ folder is a field, so that `config.gin` and `--output` repeat a run.
 """
 
 import dataclasses
+import os
 import types
 import typing
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ class PackConfig(Config):
     )
     splits: tuple[str, ...] = knob((), 'splits to pack; empty: all that a task has')
     module: str = knob('', 'your own Python module to import first: it registers your tasks')
-    data_dir: str = knob('', 'root of the benchmark data; empty: FSA_DATA_DIR')
+    data_dir: str = knob('', 'root of the benchmark data; empty: FSA_DATA_DIR, as it is now')
     corpus: str = knob(
         '', 'the sentiment-understanding corpus: a folder or file of teacher answers'
     )
@@ -250,6 +251,11 @@ class PackConfig(Config):
     )
     seed: int = knob(0, 'seed of random preprocessors', low=0)
     processes: int = knob(1, 'worker processes', low=1, free=True)
+
+    def check(self):
+        # So that config.gin and the manifest name the data, and another root is another job.
+        if self.tasks and not self.data_dir:
+            object.__setattr__(self, 'data_dir', os.environ.get('FSA_DATA_DIR', ''))
 
 
 @dataclass(frozen=True)

@@ -152,3 +152,27 @@ def test_the_stage_needs_a_vocabulary(tmp_path):
     with pytest.raises(UserError, match=r'VocabularyConfig\.path'):
         stages.run('pack', (PackConfig(), VocabularyConfig(), TrainData()), tmp_path / 'packed')
     assert not (tmp_path / 'packed').exists()
+
+
+def test_a_data_root_of_the_environment_is_recorded(tmp_path, tiny_spiece, monkeypatch):
+    """config.gin repeats the run where FSA_DATA_DIR is another; labels alone read no root."""
+    text = '{"Text": "the food was great", "output_text": "food is great"}\n'
+    for name in ('here', 'there'):
+        (tmp_path / name / 'corpus').mkdir(parents=True)
+        (tmp_path / name / 'corpus' / 'answers.json').write_text(text)
+    monkeypatch.setenv('FSA_DATA_DIR', str(tmp_path / 'here'))
+    config = PackConfig(tasks=('sentiment_rewriting_corpus',), corpus_validation_fraction=0.0)
+    vocabulary = VocabularyConfig(path=str(tiny_spiece))
+    stages.run('pack', (config, vocabulary, TrainData()), tmp_path / 'packed')
+    root = manifest.read(tmp_path / 'packed')['inputs']['PackConfig.data_dir']
+    assert root == {
+        'path': str(tmp_path / 'here'),
+        'sha256': manifest.digest(tmp_path / 'here'),
+    }
+    again = (tmp_path / 'packed' / 'config.gin').read_text()
+    assert f"PackConfig.data_dir = '{tmp_path / 'here'}'" in again
+    monkeypatch.setenv('FSA_DATA_DIR', str(tmp_path / 'there'))
+    other = PackConfig(tasks=config.tasks, corpus_validation_fraction=0.0)
+    with pytest.raises(UserError, match=r'PackConfig\.data_dir'):
+        stages.run('pack', (other, vocabulary, TrainData()), tmp_path / 'packed')
+    assert PackConfig().data_dir == ''
