@@ -23,7 +23,7 @@ _OPTIONS = """\
   --gin_search_paths=D,…  folders where gin files and their includes are found
   --gin.Class.field=V     one knob; it wins over the files
   --output=DIR            the folder to write; a finished one is left as it is
-  --overwrite             delete what is in DIR first
+  --overwrite             delete what an earlier run left in DIR first
   --dry-run               print the resolved config and stop (train: also the
                           shapes, the memory and the first batch)
   --debug                 show the traceback of an error

@@ -387,8 +387,13 @@ class TrainConfig(Config):
     )
 
     def check(self):
-        if len(self.profile_steps) not in (0, 2):
-            raise UserError('TrainConfig.profile_steps takes two numbers: first and last step')
+        if self.profile_steps:
+            first, last = self.profile_steps if len(self.profile_steps) == 2 else (0, 0)
+            if not 1 <= first <= last:
+                raise UserError(
+                    'TrainConfig.profile_steps takes the first and the last step, from 1 on; got '
+                    f'{self.profile_steps}'
+                )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -415,6 +420,13 @@ class DecodeConfig(Config):
         'model', "dtype of activations in decoding; 'model': as T5Config.dtype says"
     )
     batch_size: int = knob(64, 'sequences decoded together', low=1, free=True)
+
+    def check(self):
+        for task, length in self.task_max_new_tokens.items():
+            if length < 1:
+                raise UserError(
+                    f'DecodeConfig.task_max_new_tokens[{task!r}] must be >= 1; got {length}'
+                )
 
 
 @dataclass(frozen=True)
@@ -549,3 +561,8 @@ class DemoConfig(Config):
     distil_learning_rate: float = knob(1e-2, 'peak learning rate of distillation', low=0.0)
     fine_tune_epochs: float = knob(20.0, 'fine-tuning epochs', low=0.1)
     fine_tune_learning_rate: float = knob(1e-3, 'peak learning rate of fine-tuning', low=0.0)
+
+    def check(self):
+        for name in ('datasets', 'seeds'):
+            if not getattr(self, name):
+                raise UserError(f'DemoConfig.{name} is empty; expected at least one')

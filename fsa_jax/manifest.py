@@ -27,6 +27,7 @@ from fsa_jax.errors import UserError
 
 MANIFEST = 'manifest.json'
 CONFIG = 'config.gin'
+_JOB = '.job.json'  # of a run that is not finished
 
 
 class AlreadyDone(Exception):
@@ -142,29 +143,33 @@ def output(
     """
     folder = Path(folder)
     fixed = knobs(configs)
-    if overwrite and folder.exists():
+    if overwrite and _is_output(folder):
         shutil.rmtree(folder)
     _refuse_other_job(folder, stage, fixed)
     work = folder if resumable else folder.with_name(f'.{folder.name}.partial')
     if not resumable and work.exists():
         shutil.rmtree(work)  # left by a killed run
     out = Output(work, resumed=work.exists())
-    created = not work.exists()
     work.mkdir(parents=True, exist_ok=True)
     started = time.time()
     write_atomic(work / CONFIG, _config_text(stage, configs))
-    write_atomic(work / '.job.json', json.dumps({'stage': stage, 'knobs': fixed}))
+    write_atomic(work / _JOB, json.dumps({'stage': stage, 'knobs': fixed}))
     try:
         yield out
     except BaseException:
-        if not resumable or (created and _holds_nothing(work)):
+        if not resumable or _holds_nothing(work):
             shutil.rmtree(work, ignore_errors=True)
         raise
     _finish(out, folder, stage, configs, fixed, time.time() - started)
 
 
 def _holds_nothing(work: Path) -> bool:
-    return {p.name for p in work.iterdir()} <= {CONFIG, '.job.json'}
+    return {p.name for p in work.iterdir()} <= {CONFIG, _JOB}
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a stage wrote the folder: nothing else is ever deleted."""
+    return (folder / MANIFEST).is_file() or (folder / _JOB).is_file()
 
 
 def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
@@ -172,7 +177,7 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
         return
     if not folder.is_dir():
         raise UserError(f'--output={folder} is a file; expected a folder')
-    finished, begun = folder / MANIFEST, folder / '.job.json'
+    finished, begun = folder / MANIFEST, folder / _JOB
     if finished.is_file():
         there = read(folder)
     elif begun.is_file():
@@ -201,7 +206,7 @@ def _config_text(stage: str, configs) -> str:
 
 
 def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: float) -> None:
-    (out.folder / '.job.json').unlink()
+    (out.folder / _JOB).unlink()
     content = {
         'stage': stage,
         'knobs': fixed,

@@ -184,3 +184,43 @@ def test_an_output_folder_with_other_files_is_refused(tmp_path):
     ):
         pass
     assert (tmp_path / 'photo.jpg').exists()
+
+
+def test_overwrite_deletes_outputs_alone(tmp_path):
+    def job(folder, seed):
+        return manifest.output(folder, 'score', [c.ScoreConfig(seed=seed)], overwrite=True)
+
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'photos' / 'photo.jpg').write_text('x')
+    with pytest.raises(c.UserError, match='something else'), job(tmp_path / 'photos', 1):
+        pass
+    assert (tmp_path / 'photos' / 'photo.jpg').exists()
+    for seed in (1, 2):
+        with job(tmp_path / 'scores', seed) as out:
+            (out.folder / f'seed{seed}').write_text('x')
+    assert {p.name for p in (tmp_path / 'scores').glob('seed*')} == {'seed2'}
+
+
+def test_a_mistake_in_a_resumable_stage_does_not_claim_an_empty_folder(tmp_path):
+    (tmp_path / 'a').mkdir()
+    for steps in (5, 6):
+        configs = [c.TrainConfig(steps=steps)]
+        with (
+            pytest.raises(c.UserError, match='no data'),
+            manifest.output(tmp_path / 'a', 'train', configs, resumable=True),
+        ):
+            raise c.UserError('no data')
+
+
+@pytest.mark.parametrize(
+    ('build', 'knob'),
+    [
+        (lambda: c.TrainConfig(profile_steps=(5, 3)), 'TrainConfig.profile_steps'),
+        (lambda: c.TrainConfig(profile_steps=(0, 3)), 'TrainConfig.profile_steps'),
+        (lambda: c.DecodeConfig(task_max_new_tokens={'a': 0}), r'task_max_new_tokens\['),
+        (lambda: c.DemoConfig(seeds=()), 'DemoConfig.seeds'),
+    ],
+)
+def test_knobs_that_do_not_fit_are_named(build, knob):
+    with pytest.raises(c.UserError, match=knob):
+        build()
