@@ -36,7 +36,7 @@ import numpy as np
 from fsa_jax.configs import RowsConfig
 from fsa_jax.data.plan import Plan, draw, epoch_counts, plan_packed, plan_pairs
 from fsa_jax.data.store import TokenStore, ragged_index
-from fsa_jax.errors import UserError
+from fsa_jax.errors import UserError, nearest
 
 Batch = dict[str, np.ndarray]
 _LANE = 8  # bucket lengths are multiples of it
@@ -93,6 +93,12 @@ class Rows:
                 f'RowsConfig.rates names {sorted(given)} but not {missing}; give each task a rate, '
                 f'0 to leave it out'
             )
+        for name in given:
+            if name not in self.tasks:
+                raise UserError(
+                    f'RowsConfig.rates: no task {name!r} among {", ".join(self.tasks)}'
+                    f'{nearest(name, self.tasks)}'
+                )
         rates = [
             given[task] if given else store.rate for task, store in zip(self.tasks, self._stores)
         ]

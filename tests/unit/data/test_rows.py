@@ -181,6 +181,7 @@ def test_unfit_rates_are_refused(store):
         ({'a': 1.0, 'b': 1.0}, "'b' wants pairs of an empty store"),
         ({'a': -1.0, 'b': 0.0}, "'a' is below 0"),
         ({'a': 0.0, 'b': 0.0}, 'has a rate above 0'),
+        ({'a': 1.0, 'b': 0.0, 'aa': 1.0}, r"no task 'aa' among a, b \(did you mean 'a'"),
     ):
         with pytest.raises(UserError, match=message):
             Rows(stores, RowsConfig(rates=rates))
