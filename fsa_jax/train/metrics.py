@@ -94,7 +94,8 @@ class Best:
         """Takes note of an evaluation row."""
         if self.metric not in row:
             return
-        value = -row[self.metric] if 'loss' in self.metric else row[self.metric]
+        is_loss = self.metric.startswith(f'{VALIDATION}loss')
+        value = -row[self.metric] if is_loss else row[self.metric]
         if value > self._value:
             self.step, self._value = row['step'], value
             if jax.process_index() == 0:

@@ -44,6 +44,7 @@ def test_the_best_is_the_first_that_is_strictly_greater(tmp_path):
 
 def test_a_loss_is_better_when_smaller_and_zero_is_a_score(tmp_path):
     assert best(tmp_path, 'validation/loss/a', {5: 2.0, 10: 1.0, 15: 1.5}).step == 10
+    assert best(tmp_path, 'validation/f1/gloss', {5: 0.2, 10: 0.1}).step == 5
     assert best(tmp_path, 'validation/f1', {5: 0.0, 10: 0.0}).step == 5
 
 
