@@ -200,7 +200,7 @@ def _check_space(folder: Path, needed: float) -> None:
 def _token(url: str) -> dict[str, str]:
     """HF_TOKEN, for the Hub alone."""
     token = os.environ.get('HF_TOKEN')
-    to_hub = httpx.URL(url).host == 'huggingface.co'
+    to_hub = url.startswith('https://huggingface.co/')
     return {'Authorization': f'Bearer {token}'} if token and to_hub else {}
 
 

@@ -440,6 +440,7 @@ def test_a_token_goes_to_the_hub_alone(monkeypatch):
     monkeypatch.setenv('HF_TOKEN', 'secret')
     assert fetch._token('https://huggingface.co/a/b') == {'Authorization': 'Bearer secret'}
     assert fetch._token('https://mirror.example/a/b') == {}
+    assert fetch._token('http://huggingface.co/a/b') == {}
 
 
 def test_every_entry_is_well_formed():
