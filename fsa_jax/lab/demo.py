@@ -147,7 +147,10 @@ def _distil(folder: Path, corpus: Path, model: T5Config, demo: DemoConfig) -> Pa
         batch_size=demo.distil_batch,
     )
     optimizer = OptimizerConfig(
-        name='adamw_scale', learning_rate=demo.distil_learning_rate, schedule='cosine', warmup=50
+        name='adamw_scale',
+        learning_rate=demo.distil_learning_rate,
+        schedule='cosine',
+        warmup=min(50, demo.distil_steps // 2),
     )
     return _stage('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
 
@@ -161,7 +164,9 @@ def _fine_tune(folder, benchmark, dataset, model, demo, seed, init: Path | None)
         seed=seed,
         save_every=0,
     )
-    rows = RowsConfig(layout='pairs', batch_size=16, seed=seed, encoder_length=0, decoder_length=0)
+    rows = RowsConfig(
+        layout='pairs', buckets=2, batch_size=16, seed=seed, encoder_length=0, decoder_length=0
+    )
     optimizer = OptimizerConfig(
         name='adamw',
         learning_rate=demo.fine_tune_learning_rate,
