@@ -22,6 +22,15 @@ UNTIED = TIED.replace(feed_forward_proj='gated-gelu', tie_word_embeddings=False)
 KEY = jax.random.key(7)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def quick_compiles():
+    """These programs are tiny: without most of XLA's optimisations they compile in half the time."""
+    before = jax.config.read('jax_disable_most_optimizations')
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
+
+
 @pytest.fixture(scope='module')
 def params():
     """Parameters with relative biases and norms that leave a mark."""
@@ -309,27 +318,6 @@ def test_seeds_in_one_program():
     together = jax.vmap(lambda params: logits(TIED, params, tokens(2, 5), tokens(2, 4)))(stacked)
     alone = logits(TIED, init_params(TIED, keys[1]), tokens(2, 5), tokens(2, 4))
     assert_close(together[1], alone, 1e-5)
-
-
-@pytest.mark.parametrize(('source', 'target'), [(7, 5), (16, 1)])
-def test_bfloat16(source, target):
-    """XLA's CPU backend runs every product there is, and gradients come in float32, near enough."""
-    params = init_params(UNTIED, KEY)
-
-    def run(config):
-        def loss(params):
-            out = T5(config).apply({'params': params}, tokens(3, source), tokens(3, target))
-            assert out.dtype == jnp.float32
-            return jnp.mean(jax.nn.logsumexp(out / 8, axis=-1))
-
-        value, gradients = jax.jit(jax.value_and_grad(loss))(params)
-        assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(gradients))
-        return value, np.concatenate([np.ravel(x) for x in jax.tree.leaves(gradients)])
-
-    (value, gradients), (expected, exact) = run(UNTIED.replace(dtype='bfloat16')), run(UNTIED)
-    assert abs(value - expected) <= 0.01 * expected
-    cosine = gradients @ exact / np.linalg.norm(gradients) / np.linalg.norm(exact)
-    assert cosine > 0.99
 
 
 def test_constraints_hold_under_a_mesh_and_only_there():
