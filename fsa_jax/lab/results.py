@@ -33,14 +33,19 @@ def collect(folder: Path, demo: DemoConfig, knobs: dict[str, Any]) -> dict[str, 
     }
     return {
         'data': 'real' if demo.data else 'synthetic',
-        'command': ' '.join(['fsa', *sys.argv[1:]]),
+        'command': _nameless(' '.join(['fsa', *sys.argv[1:]]), demo),
         'machine': environment.machine(),
         'versions': environment.versions(),
-        'knobs': knobs,
+        'knobs': knobs | {'DemoConfig.data': _nameless(demo.data, demo)},
         'seconds': seconds,
         'peak_memory_gb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         'f1': {dataset: _dataset(folder / dataset, demo) for dataset in demo.datasets},
     }
+
+
+def _nameless(text: str, demo: DemoConfig) -> str:
+    """`text` without the place of the data on this machine: results are made to be shared."""
+    return text.replace(demo.data, 'DATA_DIR') if demo.data else text
 
 
 def _dataset(folder: Path, demo: DemoConfig) -> dict[str, Any]:
