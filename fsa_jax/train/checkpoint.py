@@ -191,15 +191,25 @@ class Checkpoints:
         """The newest good checkpoint in the shapes, dtypes and shardings of `abstract`, or None.
 
         A damaged one is said, and set aside as `<step>.damaged`, so that its step can be saved anew.
+        UserError where there are some and none is good: a long run does not begin anew unasked.
         """
+        damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                return self._restore(step, abstract)
+                state = self._restore(step, abstract)
             except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
                 if 'RESOURCE_EXHAUSTED' in str(error):
                     raise  # no memory for it here: nothing is wrong with the checkpoint
                 say(f'checkpoint {step} is damaged ({_first_line(error)}); trying the one before')
-                self._set_aside(step)
+                damaged.append(step)
+                continue
+            for later in damaged:
+                self._set_aside(later)
+            return state
+        if damaged:
+            raise UserError(
+                f'no checkpoint in {self._root} can be read (tried {damaged}); --overwrite begins anew'
+            )
         return None
 
     def _restore(self, step: int, abstract: TrainState) -> TrainState:

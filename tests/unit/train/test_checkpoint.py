@@ -144,6 +144,17 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, c
     assert (tmp_path / 'checkpoints/2.damaged').is_dir()
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    checkpoints.save(state(1))
+    checkpoints.close()
+    damage(tmp_path / 'checkpoints/1')
+    again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    with pytest.raises(UserError, match='--overwrite begins anew'):
+        again.restore(abstract(state(0)))
+    again.close()
+
+
 def test_a_checkpoint_of_a_run_is_read_without_a_word(tmp_path, params, tiny_spiece, caplog):
     """Orbax would warn of the optimizer's state, which only the run itself reads."""
     checkpoint.write_header(tmp_path, TINY, Vocabulary(tiny_spiece))
