@@ -38,7 +38,7 @@ def test_sums_are_float32():
     """4097 / 256 needs more bits than bfloat16 has."""
     x = jnp.ones((1, 1, 4097))
     product = einsum('bti,io->bto', x, jnp.full((4097, 1), 1 / 256), 'bfloat16')
-    assert product == 4097 / 256
+    assert product.item() == 4097 / 256
 
 
 @pytest.mark.parametrize(('source', 'target'), [(7, 5), (16, 1)])
