@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from fsa_jax.configs import T5Config
 from fsa_jax.model import axes
-from fsa_jax.model.layers import Dense
+from fsa_jax.model.layers import Dense, Dropout
 from fsa_jax.model.products import einsum
 
 
@@ -36,14 +36,14 @@ class Attention(nn.Module):
         c = self.config
         inner = c.num_heads * c.d_kv
         project = partial(Dense, (c.d_model, inner), (axes.EMBED, axes.JOINED_KV), dtype=c.dtype)
-        # Adafactor-era T5 folds the 1/sqrt(d_kv) of attention into the query's initial scale.
+        # T5 has the 1/sqrt(d_kv) of attention in the query's initial scale.
         self.query = project(std=(c.d_model * c.d_kv) ** -0.5)
         self.key = project(std=c.d_model**-0.5)
         self.value = project(std=c.d_model**-0.5)
         self.out = Dense(
             (inner, c.d_model), (axes.JOINED_KV, axes.EMBED), inner**-0.5, dtype=c.dtype
         )
-        self.dropout = nn.Dropout(c.dropout_rate, deterministic=self.deterministic)
+        self.dropout = Dropout(c.dropout_rate, self.deterministic)
 
     def _heads(self, x: Float[Array, 'B T _']) -> Float[Array, 'B T H K']:
         x = x.reshape(*x.shape[:2], self.config.num_heads, self.config.d_kv)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from fsa_jax.configs import T5Config
 from fsa_jax.model import axes
 from fsa_jax.model.attention import Attention, KeysValues
-from fsa_jax.model.layers import SAVED, FeedForward, RMSNorm
+from fsa_jax.model.layers import SAVED, Dropout, FeedForward, RMSNorm
 from fsa_jax.model.relative_bias import RelativeBias
 
 _REMAT_POLICIES = {
@@ -28,7 +28,7 @@ class Block(nn.Module):
 
     def setup(self):
         c = self.config
-        self.dropout = nn.Dropout(c.dropout_rate, deterministic=self.deterministic)
+        self.dropout = Dropout(c.dropout_rate, self.deterministic)
         self.self_attention_norm = RMSNorm(c.layer_norm_epsilon, c.dtype)
         self.self_attention = Attention(c, self.deterministic)
         if self.decoder:
@@ -111,7 +111,7 @@ class Stack(nn.Module):
         *,
         deterministic: bool,
     ) -> Float[Array, 'B T D']:
-        dropout = nn.Dropout(self.config.dropout_rate, deterministic=deterministic)
+        dropout = Dropout(self.config.dropout_rate, deterministic)
         if positions is None:
             bias = self.relative_attention_bias(x.shape[1])
         else:

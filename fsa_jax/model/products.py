@@ -19,9 +19,8 @@ def einsum(spec: str, x: Array, y: Array, dtype: DTypeLike) -> Float[Array, '...
     """
     x, y = x.astype(dtype), y.astype(dtype)
     plain = partial(jnp.einsum, spec, preferred_element_type=jnp.float32)
-    if x.dtype == jnp.float32:
-        return plain(x, y)
-    return jax.lax.platform_dependent(x, y, cpu=partial(_cpu_bfloat16, spec), default=plain)
+    on_cpu = _cpu_float32 if x.dtype == jnp.float32 else _cpu_bfloat16
+    return jax.lax.platform_dependent(x, y, cpu=partial(on_cpu, spec), default=plain)
 
 
 def _forward(spec, x, y, dtype):
@@ -42,6 +41,49 @@ einsum.defvjp(_forward, _backward)
 def _letters(spec: str) -> tuple[list[str], str]:
     operands, out = spec.split('->')
     return operands.split(','), out
+
+
+def _cpu_float32(spec: str, x: Array, y: Array) -> Array:
+    """The same product with its operands in the order that XLA:CPU multiplies fastest.
+
+    jnp.einsum chooses by the letters of the result alone; attention's products but q k then take
+    twice to four times as long (46 ms, here 11 to 20, for 8 heads of 1152 x 1152 x 64 on a core).
+    """
+    (a, b), out = _letters(spec)
+
+    def cost(a: str, b: str) -> tuple[bool, bool]:
+        strided = _is_right_operand(a, b, out) and not _is_right_operand(b, a, out)
+        return strided, _found(a, b, out) != list(out)
+
+    if cost(b, a) < cost(a, b):
+        a, b, x, y = b, a, y, x
+    summed = [i for i in a if i not in out]
+    batch = _batch(a, b, out)
+
+    def places(operand: str, letters: list[str]) -> list[int]:
+        return [operand.index(i) for i in letters]
+
+    dimensions = (
+        (places(a, summed), places(b, summed)),
+        (places(a, batch), places(b, batch)),
+    )
+    product = jax.lax.dot_general(x, y, dimensions, preferred_element_type=jnp.float32)
+    return product.transpose([_found(a, b, out).index(i) for i in out])
+
+
+def _is_right_operand(operand: str, other: str, out: str) -> bool:
+    """Whether its letters are in the order batch, summed, columns."""
+    kinds = [(i not in out) + 2 * (i not in other) for i in operand]
+    return kinds == sorted(kinds)
+
+
+def _batch(a: str, b: str, out: str) -> list[str]:
+    return [i for i in a if i in b and i in out]
+
+
+def _found(a: str, b: str, out: str) -> list[str]:
+    """The letters of the product of `a` and `b`, as it comes: batch, rows, columns."""
+    return _batch(a, b, out) + [i for i in a if i not in b] + [i for i in b if i not in a]
 
 
 def _cpu_bfloat16(spec: str, x: Array, y: Array) -> Array:
