@@ -266,10 +266,10 @@ class RowsConfig(Config):
         'packed', "several pairs a row, or one: 'pairs' is the paper's"
     )
     encoder_length: int = knob(
-        384, 'encoder slots a row (packed); most input ids (pairs; 0: no cut)', low=0
+        256, 'encoder slots a row (packed); most input ids (pairs; 0: no cut)', low=0
     )
     decoder_length: int = knob(
-        1152, 'decoder slots a row (packed); most target ids (pairs; 0: no cut)', low=0
+        768, 'decoder slots a row (packed); most target ids (pairs; 0: no cut)', low=0
     )
     buckets: int = knob(4, 'lengths that a batch may be padded to, on each side (pairs)', low=1)
     batch_size: int = knob(16, 'rows a step, over all devices and microbatches', low=1)
