@@ -12,9 +12,9 @@ from fsa_jax.data.rows import Rows
 from fsa_jax.data.vocabulary import Vocabulary
 from tests.bench import data, harness
 
-SHAPES = ((256, 768), (256, 1024), (384, 1024), (384, 1152), (512, 1536), (768, 2304))
+SHAPES = ((192, 576), (256, 768), (320, 1024), (384, 1024), (384, 1152), (512, 1536))
 COPIES = 20
-MICROBATCH_SLOTS = 3456  # decoder slots: 3 rows of 384 + 1152
+MICROBATCH_SLOTS = 2304  # decoder slots: 3 rows of 256 + 768
 
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fsa_jax.train import loop
+from fsa_jax import compilation
 from tests.bench import harness
 
 
@@ -59,7 +59,7 @@ ROWS = {
 @pytest.mark.parametrize('name', ROWS)
 def test_every_benchmark_runs_on_a_toy(name, tmp_path, monkeypatch, capsys):
     pytest.importorskip('torch')
-    loop.use_compilation_cache(str(tmp_path / 'programs'))  # processes of a real run are one here
+    compilation.cache_programs(str(tmp_path / 'programs'))  # processes of a real run are one here
     monkeypatch.setenv('FSA_SHARED', str(tmp_path / 'nowhere'))  # a toy needs no real data
     monkeypatch.setattr(sys, 'argv', ['bench', '--tiny', f'--output={tmp_path}'])
     importlib.import_module(f'tests.bench.{name}').main()
