@@ -97,7 +97,8 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((Path(folder) / MANIFEST).read_text())
     except FileNotFoundError:
-        raise UserError(f'{folder} is not a finished output: it has no {MANIFEST}') from None
+        why = f'it has no {MANIFEST}' if Path(folder).exists() else 'it does not exist'
+        raise UserError(f'{folder} is not a finished output of `fsa`: {why}') from None
     except ValueError as error:
         raise UserError(f'{Path(folder) / MANIFEST} is damaged: {error}') from None
 
