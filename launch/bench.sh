@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks, by hand: ratios against torch, transformers and seqio, measured in one run, written as JSON.
-#   ./launch/bench.sh [--dry-run] [training decoding packing startup]       default: all four
+#   ./launch/bench.sh [--dry-run] [training decoding packing startup rows]       default: all
 # Results go to docs/results/bench_*.json. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
@@ -14,7 +14,7 @@ for argument in "$@"; do
     *) names+=("$argument") ;;
   esac
 done
-[ ${#names[@]} -gt 0 ] || names=(packing decoding training startup)
+[ ${#names[@]} -gt 0 ] || names=(packing decoding training startup rows)
 
 cd "$ROOT"
 main_env
@@ -22,6 +22,10 @@ if [ -z "$DRY_RUN" ] && ! python -c 'import torch' 2>/dev/null; then
   install_into "$ROOT/.venv" -r "$ROOT/requirements-torch.txt"
 fi
 for name in "${names[@]}"; do
+  if [ "$name" = rows ]; then
+    run python -m tests.bench.training --rows
+    continue
+  fi
   [ -f "tests/bench/$name.py" ] || fail "there is no benchmark $name (tests/bench/$name.py)"
   run python -m "tests.bench.$name"
 done

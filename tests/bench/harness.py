@@ -114,6 +114,11 @@ class Report:
         """Adds the goal median(`over`) / median(`under`)."""
         self.goals.append(Goal(name, self.row(over).median / self.row(under).median, **bound))
 
+    @property
+    def missed(self) -> bool:
+        """Whether a goal was not met."""
+        return any(goal.met is False for goal in self.goals)
+
     def as_json(self) -> dict[str, Any]:
         """All of it, with the machine, as JSON holds it."""
         return {

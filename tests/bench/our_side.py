@@ -24,10 +24,13 @@ class Trainer:
         self._packed, self._model = packed, model
         self._state: Any = None
 
-    def step(self, rows: RowsConfig, split: str, dtype: str) -> Callable[[], None]:
-        """A function that makes and sends the batch, and returns when the step is finished."""
+    def step(self, rows: RowsConfig, split: str, dtype: str, **changes: Any) -> Callable[[], None]:
+        """A function that makes and sends the batch, and returns when the step is finished.
+
+        `changes` are fields of T5Config.
+        """
         train = TrainConfig(data=str(self._packed), split=split, validation_split='', steps=1000)
-        model = T5Config(**self._model, dtype=dtype)
+        model = T5Config(**(self._model | {'dtype': dtype} | changes))
         optimizer = OptimizerConfig(name='adamw_scale', schedule='released', learning_rate=2e-3)
         job = prepare(train, model, rows, optimizer, Partition.from_config(MeshConfig()))
         step = compile_train_step(job.loss, job.optimizer, train, job.partition, job.shardings)
