@@ -10,38 +10,10 @@ from transformers import T5ForConditionalGeneration
 
 from fsa_jax.configs import T5Config
 from tests.bench import harness
+from tests.parity.torch_reference import AdamWScale, batch, padded
 
 MICROBATCH = 20  # pairs, as published
 Pair = tuple[list[int], list[int]]
-
-
-class AdamWScale(torch.optim.Optimizer):
-    """AdamW whose step is multiplied by max(1e-3, RMS(parameter)), parameter by parameter."""
-
-    def __init__(self, params, lr: float, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
-        defaults = {'lr': lr, 'betas': betas, 'eps': eps, 'weight_decay': weight_decay}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure=None):  # type: ignore[override]
-        """One update by the gradients that the parameters hold."""
-        for group in self.param_groups:
-            for parameter in group['params']:
-                self._update(parameter, self.state[parameter], **group)
-
-    def _update(self, parameter, state, lr, betas, eps, weight_decay, **_):
-        if not state:
-            state |= {'step': 0, 'm': torch.zeros_like(parameter), 'v': torch.zeros_like(parameter)}
-        state['step'] += 1
-        (b1, b2), gradient = betas, parameter.grad
-        state['m'].mul_(b1).add_(gradient, alpha=1 - b1)
-        state['v'].mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        root = state['v'].sqrt().add_(eps)
-        size = lr * (1 - b2 ** state['step']) ** 0.5 / (1 - b1 ** state['step'])
-        rms = float(parameter.norm() / parameter.numel() ** 0.5)
-        parameter.addcdiv_(state['m'], root, value=-size * max(1e-3, rms))
-        if weight_decay:
-            parameter.add_(parameter, alpha=-lr * weight_decay)
 
 
 def device() -> torch.device:
@@ -90,16 +62,7 @@ class Loop:
         return total
 
     def _batch(self, pairs: Sequence[Pair]) -> dict[str, Any]:
-        inputs = padded([pair[0] for pair in pairs], 0)
-        labels = padded([pair[1] for pair in pairs], -100)
-        batch = {'input_ids': inputs, 'attention_mask': (inputs != 0).long(), 'labels': labels}
-        return {name: x.to(self.device) for name, x in batch.items()}
-
-
-def padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """Rows as one tensor, padded to the longest."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
+        return {name: x.to(self.device) for name, x in batch(pairs).items()}
 
 
 def generate(
