@@ -1,0 +1,68 @@
+"""The demo on a very small world: every stage runs, is left alone when it is done, and is accounted for."""
+
+import json
+
+import pytest
+
+from fsa_jax import configs as c
+from fsa_jax import manifest, stages
+from fsa_jax.train.checkpoint import open_model
+
+DATASET = 'atsa_lab_restaurant'
+
+
+@pytest.fixture(scope='module')
+def jobs():
+    demo = c.DemoConfig(
+        seeds=(7,), vocabulary_size=400, distil_steps=3, distil_batch=4, fine_tune_epochs=1.0
+    )
+    lab = c.LabConfig(
+        corpus_reviews=40, train_sentences=32, validation_sentences=8, test_sentences=12,
+        hard_test_sentences=8,
+    )  # fmt: skip
+    model = c.T5Config(
+        d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2
+    )  # fmt: skip
+    return demo, lab, model
+
+
+@pytest.fixture(scope='module')
+def folder(jobs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('demo') / 'out'
+    stages.run('demo', jobs, folder)
+    return folder
+
+
+def test_student_and_control_differ_in_their_start_alone(folder):
+    control, student = (
+        manifest.read(folder / DATASET / f'{system}-7')['knobs']
+        for system in ('control', 'student')
+    )
+    assert {name for name in control if control[name] != student[name]} == {'TrainConfig.init'}
+    assert student['TrainConfig.seed'] == student['RowsConfig.seed'] == 7
+
+
+def test_the_results_are_those_of_the_score_folders(folder):
+    found = json.loads((folder / 'results.json').read_text())
+    assert found['data'] == 'synthetic'
+    f1 = found['f1'][DATASET]
+    for system in ('control', 'student'):
+        scores = json.loads((folder / DATASET / f'scores-{system}-7/scores.json').read_text())
+        normal = scores['tasks'][f'fsa_{DATASET}']['subsets']['normal']['f1']
+        assert f1[system]['normal']['seeds'] == [pytest.approx(100 * normal, abs=0.01)]
+    assert f1['baseline'].keys() == f1['student'].keys()
+
+
+def test_report_and_export_are_there(folder):
+    page = (folder / 'report' / 'report.html').read_text()
+    assert 'synthetic data' in page
+    assert (folder / 'export' / 'model.safetensors').is_file()
+    assert 'micro F1' in (folder / 'export' / 'README.md').read_text()
+    assert open_model(folder / 'reimported').config.d_model == 16
+
+
+def test_a_finished_demo_is_recognised(folder, jobs):
+    before = (folder / 'results.json').stat().st_mtime_ns
+    with pytest.raises(manifest.AlreadyDone):
+        stages.run('demo', jobs, folder)
+    assert (folder / 'results.json').stat().st_mtime_ns == before
