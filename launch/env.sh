@@ -58,7 +58,7 @@ install_into() {
     (cd / && UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}} uv pip install -q -p "$folder" "$@") >"$log" 2>&1
   else
     "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@" >"$log" 2>&1
-  fi || fail "cannot install packages: $(grep -iE 'error|no matching|could not' "$log" | head -n 1 | cut -c1-200)" \
+  fi || fail "cannot install packages: $(grep -iE 'error|no matching|could not|no module' "$log" | head -n 1 | cut -c1-200)" \
     "- is a package index reachable? (full log: $log)"
 }
 

@@ -50,9 +50,9 @@ def _front_matter(name: str, entries: list[tuple[str, str, dict[str, Any]]]) -> 
         EvalResult(
             task_type='text2text-generation',
             dataset_type=task,
-            dataset_name=f'{task} ({subset})',
+            dataset_name=task,
             metric_type='f1',
-            metric_name='micro F1',
+            metric_name=f'micro F1 ({subset})',
             metric_value=round(values['f1'], 4),
         )
         for task, subset, values in entries
