@@ -42,6 +42,10 @@ class Arguments:
     flags: set[str] = field(default_factory=set)
 
 
+_FITS = (
+    'lower RowsConfig.batch_size or raise RowsConfig.microbatches (train), lower DecodeConfig.batch_size '
+    "(predict), or set T5Config.remat='full' or MeshConfig.fsdp"
+)
 _FLAGS = ('--overwrite', '--dry-run', '--debug', '--help', '--version')
 _VALUES = ('--gin_file', '--gin_search_paths', '--output')
 
@@ -178,6 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if '--debug' in argv:
             raise
         print(f'fsa: {error}', file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if '--debug' in argv or 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        print(f'fsa: out of memory: {_FITS}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('fsa: interrupted; the same command resumes or starts anew', file=sys.stderr)

@@ -18,8 +18,11 @@ def einsum(spec: str, x: Array, y: Array, dtype: DTypeLike) -> Float[Array, '...
     would fall back to float32 speed. Every letter of `spec` must occur at least twice.
     """
     x, y = x.astype(dtype), y.astype(dtype)
-    plain = partial(jnp.einsum, spec, preferred_element_type=jnp.float32)
-    on_cpu = _cpu_float32 if x.dtype == jnp.float32 else _cpu_bfloat16
+    is_float32 = x.dtype == jnp.float32
+    # JAX's default for float32 operands is TF32 on a GPU and bfloat16 on a TPU: not what was asked.
+    precision = jax.lax.Precision.HIGHEST if is_float32 else None
+    plain = partial(jnp.einsum, spec, precision=precision, preferred_element_type=jnp.float32)
+    on_cpu = _cpu_float32 if is_float32 else _cpu_bfloat16
     return jax.lax.platform_dependent(x, y, cpu=partial(on_cpu, spec), default=plain)
 
 

@@ -92,6 +92,17 @@ def test_debug_shows_the_traceback():
         cli.main(['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x', '--debug'])
 
 
+def test_out_of_memory_names_the_knobs(capsys, monkeypatch):
+    def run(*_, **__):
+        raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes')
+
+    monkeypatch.setattr(stages, 'run', run)
+    status, printed = fsa('score', '--output=x', capsys=capsys)
+    assert status == 2
+    assert 'RowsConfig.microbatches' in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+
+
 def test_bindings_win_over_files_and_bare_words_are_text(tmp_path):
     (tmp_path / 'a.gin').write_text(
         "TrainConfig.steps = 5\nTrainConfig.data = 'a'\nMeshConfig.fsdp = 2\n"
