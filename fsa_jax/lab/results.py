@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fsa_jax import environment, manifest
 from fsa_jax.configs import DemoConfig
@@ -83,13 +83,20 @@ def _percent(share: float) -> float:
 
 def print_table(results: dict[str, Any]) -> None:
     """A row for each dataset and subset: baseline, control, student, and what distilling gave."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     kind = 'real data' if results['data'] == 'real' else 'SYNTHETIC data'
-    table = Table(title=f'micro F1 (%) on {kind}, mean ± sd over seeds')
-    for column in ('dataset', 'subset', 'trivial baseline', 'not distilled', 'distilled', 'gain'):
-        table.add_column(column, justify='left' if column in ('dataset', 'subset') else 'right')
+    table = Table(
+        title=f'micro F1 (%) on {kind}, mean ± sd over seeds',
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # fits 80 columns
+        pad_edge=False,
+    )
+    for column in ('dataset', 'subset', 'trivial', 'not distilled', 'distilled', 'gain'):
+        side: Literal['left', 'right'] = 'left' if column in ('dataset', 'subset') else 'right'
+        table.add_column(column, justify=side, no_wrap=True)
     for dataset, f1 in results['f1'].items():
         for number, subset in enumerate(f1['student']):
             control, student = f1['control'][subset], f1['student'][subset]
