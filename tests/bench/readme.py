@@ -36,11 +36,8 @@ def _demo(name: str) -> str:
         else 'On **real** data, a small student from scratch, without pretrained weights '
         '(`./launch/real_smoke.sh`)'
     )
-    minutes = sum(found['seconds'].values()) / 60
     lines = [
-        f'{what}, micro F1 in %, {seeds} seed{"s" * (seeds > 1)}, '
-        f'{minutes:.1f} minutes on {found["machine"]["cores"]} cores '
-        f'([{name}](docs/results/{name})):',
+        f'{what}, micro F1 in %, {seeds} seed{"s" * (seeds > 1)} ([{name}](docs/results/{name})):',
         '',
         '| dataset | subset | trivial baseline | not distilled | distilled |',
         '|---|---|---|---|---|',
