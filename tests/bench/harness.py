@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import resource
 import shlex
 import statistics
@@ -12,14 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fsa_jax import manifest
+from fsa_jax import environment, manifest
 from fsa_jax.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -124,9 +122,9 @@ class Report:
         return {
             'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'command': command(),
-            'machine': machine(),
+            'machine': environment.machine(),
             'load_average': {'start': round(self.started, 2), 'end': round(os.getloadavg()[0], 2)},
-            'versions': versions(),
+            'versions': environment.versions(_PACKAGES),
             'settings': self.settings,
             'rows': [dataclasses.asdict(row) | {'median': row.median} for row in self.rows],
             'goals': [
@@ -180,38 +178,9 @@ def allocator() -> str:
     return ' '.join([Path(preload).name if preload else 'glibc', *tuned])
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, memory and system."""
-    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    return {
-        'cpu': _cpu_model(),
-        'cores': CORES,
-        'memory_gb': round(pages / 1e9, 1),
-        'system': platform.platform(),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    named = dict(line.split(':', 1) for line in lines if ':' in line)
-    flags = {flag for flag in named.get('flags\t\t', '').split() if flag.startswith('amx_')}
-    model = named.get('model name\t', platform.machine()).strip()
-    return ' '.join([model, *sorted(flags)])
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that are installed."""
-    installed = {d.metadata['Name'].lower(): d.version for d in metadata.distributions()}
-    found = {name: installed[name] for name in _PACKAGES if name in installed}
-    return {'python': platform.python_version()} | found
-
-
 def has_torch() -> bool:
     """A minimal install has neither torch nor transformers."""
-    return {'torch', 'transformers'} <= versions().keys()
+    return {'torch', 'transformers'} <= environment.versions(_PACKAGES).keys()
 
 
 def command() -> str:
