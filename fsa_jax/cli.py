@@ -47,6 +47,7 @@ _FITS = (
     "(predict), or set T5Config.remat='full' or MeshConfig.fsdp"
 )
 _FLAGS = ('--overwrite', '--dry-run', '--debug', '--help', '--version')
+_OPTION_VALUE = {bool: ''}  # a switch takes no value
 _VALUES = ('--gin_file', '--gin_search_paths', '--output')
 
 
@@ -57,21 +58,52 @@ def parse(argv: Sequence[str]) -> Arguments:
     while words:
         word = words.pop(0)
         name, equals, value = word.partition('=')
+        own = _own_option(arguments, name)
         if word in _FLAGS:
             arguments.flags.add(word)
         elif not word.startswith('-'):
             _bare(arguments, word)
+        elif own:
+            _bind_own(arguments, own, value if equals else None, words)
         else:
             setter = _setter(arguments, name)
-            if not equals and not words:
-                raise UserError(f'{name} needs a value: {name}=…')
-            setter(value if equals else words.pop(0))
+            setter(value if equals else _value(name, words))
     return arguments
+
+
+def _bind_own(arguments: Arguments, knob: str, value: str | None, words: list[str]) -> None:
+    """Binds the knob of a stage's own option; without `=value`, a bool is set and a list takes
+    all the words up to the next option."""
+    hint = configs_lib.hint(knob)
+    kind = typing.get_origin(hint) or hint
+    if value is None and kind is bool:
+        value = 'True'
+    elif value is None and kind is tuple:
+        taken = [_value('--' + knob.rpartition('.')[2], words)]
+        while words and not words[0].startswith('-'):
+            taken.append(words.pop(0))
+        value = repr(tuple(taken))
+    elif value is None:
+        value = _value('--' + knob.rpartition('.')[2], words)
+    elif kind is tuple:
+        value = repr(tuple(filter(None, value.split(','))))
+    arguments.bindings.append(f'{knob}={value}')
+
+
+def _value(name: str, words: list[str]) -> str:
+    if not words:
+        raise UserError(f'{name} needs a value: {name}=…')
+    return words.pop(0)
+
+
+def _own_option(arguments: Arguments, name: str) -> str:
+    """The knob 'Class.field' of an option that the stage has for itself, or ''."""
+    own = stages.STAGES[arguments.stage].options if arguments.stage in stages.STAGES else ()
+    return next((knob for knob in own if name == '--' + knob.rpartition('.')[2]), '')
 
 
 def _setter(arguments: Arguments, name: str) -> Callable[[str], None]:
     """What takes the value of an option."""
-    own = _stage(arguments.stage).option if arguments.stage else ''
     if name == '--gin_file':
         return arguments.gin_files.append
     if name == '--gin_search_paths':
@@ -80,32 +112,35 @@ def _setter(arguments: Arguments, name: str) -> Callable[[str], None]:
         return lambda value: setattr(arguments, 'output', value)
     if name.startswith('--gin.'):
         return lambda value: arguments.bindings.append(f'{name.removeprefix("--gin.")}={value}')
-    if own and name == '--' + own.rpartition('.')[2]:
-        return lambda value: arguments.bindings.append(f'{own}={value}')
-    raise UserError(f'unknown option {name!r}{nearest(name, _FLAGS + _VALUES)}; see fsa --help')
+    own = stages.STAGES[arguments.stage].options if arguments.stage in stages.STAGES else ()
+    names = [*_FLAGS, *_VALUES, *('--' + knob.rpartition('.')[2] for knob in own)]
+    raise UserError(f'unknown option {name!r}{nearest(name, names)}; see fsa --help')
 
 
 def _bare(arguments: Arguments, word: str) -> None:
-    """The stage, or the one argument that a stage takes."""
-    if not arguments.stage:
-        arguments.stage = word
+    """A word of the stage's name, or the one argument that a stage takes."""
+    name = f'{arguments.stage} {word}'.strip()
+    if name in stages.STAGES or any(other.startswith(f'{name} ') for other in stages.STAGES):
+        arguments.stage = name
         return
-    stage = _stage(arguments.stage)
+    stage = _stage(arguments.stage or word)
     if not stage.positional:
         raise UserError(f'unexpected argument {word!r}; {stage.name} takes only options')
     arguments.bindings.append(f'{stage.positional}={word}')
 
 
 def _stage(name: str) -> stages.Stage:
-    if name not in stages.STAGES:
-        raise UserError(f'there is no stage {name!r}{nearest(name, stages.STAGES)}; see fsa --help')
-    return stages.STAGES[name]
+    if name in stages.STAGES:
+        return stages.STAGES[name]
+    if parts := [other for other in stages.STAGES if other.startswith(f'{name} ')]:
+        raise UserError(f'fsa {name} is one of: {", ".join(f"fsa {part}" for part in parts)}')
+    raise UserError(f'there is no stage {name!r}{nearest(name, stages.STAGES)}; see fsa --help')
 
 
 def overview() -> str:
     """The page of `fsa --help`."""
     lines = [f'usage: {USAGE}', '', 'stages, in the order of use:']
-    lines += [f'  {s.name:<10}{s.meaning}' for s in stages.STAGES.values()]
+    lines += [f'  {s.name:<14}{s.meaning}' for s in stages.STAGES.values()]
     lines += ['', 'options:', _OPTIONS, '', 'fsa STAGE --help lists every knob of a stage.']
     return '\n'.join(lines)
 
@@ -113,8 +148,10 @@ def overview() -> str:
 def stage_help(stage: stages.Stage) -> str:
     """The page of `fsa STAGE --help`: every knob with type, default and meaning, in 80 columns."""
     argument = ' NAME' if stage.positional else ''
-    if stage.option:
-        argument += f' [--{stage.option.rpartition(".")[2]}=…]'
+    for knob in stage.options:
+        argument += (
+            f' [--{knob.rpartition(".")[2]}{_OPTION_VALUE.get(configs_lib.hint(knob), "=…")}]'
+        )
     lines = [f'usage: fsa {stage.name}{argument} [options]', '', f'{stage.name}: {stage.meaning}.']
     for cls in stage.configs:
         lines += ['', *textwrap.wrap(f'{cls.__name__}: {cls.__doc__}', 80)]
@@ -159,11 +196,10 @@ def execute(argv: Sequence[str]) -> None:
         if stage.preview:
             stages.load(stage.preview)(*built)
         return
-    if not arguments.output:
+    if not arguments.output and stage.writes:
         raise UserError(f'fsa {stage.name} needs --output=DIR')
-    stages.run(
-        stage.name, built, Path(arguments.output), overwrite='--overwrite' in arguments.flags
-    )
+    output = Path(arguments.output) if arguments.output else None
+    stages.run(stage.name, built, output, overwrite='--overwrite' in arguments.flags)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

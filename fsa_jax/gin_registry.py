@@ -1,4 +1,4 @@
-"""The one door to gin: the dataclasses of configs.py, built from gin files and bindings."""
+"""The one door to gin: the dataclasses of configs, built from gin files and bindings."""
 
 import ast
 import contextlib

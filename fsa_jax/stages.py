@@ -14,7 +14,11 @@ from fsa_jax import manifest
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `run` and `preview` are 'module:function' strings."""
+    """One stage: `run` and `preview` are 'module:function' strings.
+
+    A name may be two words (`judge export`). An option of a list takes all the words after it
+    (`--compare A B`), one of a bool takes none.
+    """
 
     name: str
     meaning: str
@@ -23,7 +27,8 @@ class Stage:
     preview: str = ''
     resumable: bool = False
     positional: str = ''  # 'Class.field' that a bare argument sets
-    option: str = ''  # 'Class.field' that has an option of its own, --field=value
+    options: tuple[str, ...] = ()  # each 'Class.field' has an option of its own, --field=value
+    writes: bool = True  # False: --output may be left out, and the stage only prints
     notes: str = ''  # 'module:function' returning more help, light to import
 
 
@@ -90,7 +95,7 @@ STAGES = {
             'a model folder to a Hugging Face folder that transformers loads',
             'fsa_jax.hf.stages:run_export',
             (c.ExportConfig,),
-            option='ExportConfig.push_to_hub',
+            options=('ExportConfig.push_to_hub',),
         ),
         Stage(
             'demo',
@@ -112,9 +117,14 @@ def load(function: str):
 def run(name: str, configs, output, *, overwrite: bool = False) -> None:
     """Runs a stage into the folder `output`, with configs in the order the stage declares them.
 
+    Without an `output`, a stage that only prints gets None for its manifest.Output.
+
     Raises manifest.AlreadyDone when that folder holds this very job, finished.
     """
     stage = STAGES[name]
+    if not output and not stage.writes:
+        load(stage.run)(None, *configs)
+        return
     with manifest.output(
         output, name, configs, resumable=stage.resumable, overwrite=overwrite
     ) as out:

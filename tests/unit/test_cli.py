@@ -121,6 +121,36 @@ def test_an_option_of_a_stage_sets_its_knob(capsys):
     assert "ExportConfig.push_to_hub = 'me/student'" in printed.out
 
 
+def _options_of(*names, **stage):
+    fields = {'meaning': '', 'run': '', 'configs': (c.PackConfig, c.TrainConfig), 'options': names}
+    return stages.Stage(name='judge all', **fields | stage)
+
+
+def test_own_options_of_lists_and_switches_and_a_stage_of_two_words(monkeypatch):
+    stage = _options_of('PackConfig.tasks', 'TrainConfig.tensorboard', 'TrainConfig.seed')
+    monkeypatch.setitem(stages.STAGES, 'judge all', stage)
+    arguments = cli.parse(
+        ['judge', 'all', '--tasks', 'A', 'B', '--tensorboard', '--seed', '3', '--output', 'o']
+    )
+    assert (arguments.stage, arguments.output) == ('judge all', 'o')
+    assert arguments.bindings == [
+        "PackConfig.tasks=('A', 'B')",
+        'TrainConfig.tensorboard=True',
+        'TrainConfig.seed=3',
+    ]
+    assert cli.parse(['judge', 'all', '--tasks=A,B']).bindings == ["PackConfig.tasks=('A', 'B')"]
+    with pytest.raises(c.UserError, match='fsa judge is one of: fsa judge all'):
+        cli.execute(['judge', '--help'])
+
+
+def test_a_stage_that_only_prints_needs_no_output(monkeypatch):
+    monkeypatch.setitem(stages.STAGES, 'judge all', _options_of(writes=False))
+    ran = []
+    monkeypatch.setattr(stages, 'load', lambda _: lambda out, *configs: ran.append(out))
+    cli.execute(['judge', 'all'])
+    assert ran == [None]
+
+
 def test_running_from_config_gin_repeats_the_config(tmp_path):
     configs = [
         c.TrainConfig(steps=7, tasks=('a', 'b')),
