@@ -33,6 +33,39 @@ class Review:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """What a teacher is asked about one review: chat turns, `{'role': …, 'content': …}` each.
+
+    `template` and `version` name the wording; `hash` is the sha256 of turns and `schema` (the JSON
+    schema that the answer is held to, None for free text).
+    """
+
+    review: str
+    kind: str
+    template: str
+    version: str
+    messages: tuple[dict[str, str], ...]
+    hash: str
+    schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """One opinion of a teacher's analysis.
+
+    `sentiment` is one of SENTIMENT_LEVELS, None where `raw_sentiment`, the teacher's own word, says
+    nothing; `target_support` tells how the review bears the target out.
+    """
+
+    target: str
+    aspect: str = ''
+    sentiment: str | None = None
+    raw_sentiment: str = ''
+    reasoning: str = ''
+    target_support: str = ''
+
+
+@dataclass(frozen=True)
 class Generation:
     """One answer of a teacher. `kind` is the prompt kind: 'analysis' or 'rewriting'."""
 
