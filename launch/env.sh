@@ -69,3 +69,21 @@ main_env() {
   make_env "$ROOT/.venv" "$python" "$ROOT/requirements.lock"
   export PATH="$ROOT/.venv/bin:$PATH"
 }
+
+# The teacher's environment: vLLM's GPU build where there is a GPU, its CPU build elsewhere ($FSA_VLLM decides).
+teacher_env() {
+  local folder=$ROOT/.venv-teacher python build=${FSA_VLLM:-} lock=$ROOT/requirements-teacher.lock
+  [ -n "$build" ] || { nvidia-smi -L >/dev/null 2>&1 && build=gpu; } || build=cpu
+  [ "$build" = gpu ] || lock=$ROOT/requirements-teacher-cpu.lock
+  python=$(find_python) || fail "needs Python 3.11 or newer on PATH (or PYTHON=/path/to/python)"
+  make_env "$folder" "$python" "$lock"
+  export PATH="$folder/bin:$PATH"
+  [ -z "$DRY_RUN" ] || return 0
+  # torch is in the GPU build's lock; its CPU build is one that no public lock can name
+  [ "$build" = gpu ] || "$folder/bin/python" -c 'from importlib.metadata import version; version("torch")' 2>/dev/null ||
+    install_into "$folder" -r "$ROOT/requirements-torch.txt"
+  if [ "$folder/.fsa_lock" -nt "$folder/.fsa_compiled" ]; then # uv leaves no .pyc: vLLM then takes 20 s to import
+    PYTHONDONTWRITEBYTECODE='' "$folder/bin/python" -m compileall -q -j 0 "$folder"/lib/python*/site-packages >/dev/null 2>&1 || true
+    touch "$folder/.fsa_compiled"
+  fi
+}

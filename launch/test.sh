@@ -36,6 +36,14 @@ if python312=$(find_python312); then
   make_env "$ROOT/.venv-core" "$python312" "$ROOT/requirements-core.lock"
   export FSA_CORE_PYTHON="$ROOT/.venv-core/bin/python"
 fi
+# Tests marked `vllm` run the real engine in the teacher's environment.
+if (teacher_env); then
+  export FSA_TEACHER_PYTHON="$ROOT/.venv-teacher/bin/python"
+elif [ -n "${FSA_REQUIRE_VLLM:-}" ]; then
+  fail "FSA_REQUIRE_VLLM is set, and the teacher's environment cannot be made"
+else
+  echo "${0##*/}: without .venv-teacher the tests marked vllm skip" >&2
+fi
 
 run ruff format --check .
 run ruff check .

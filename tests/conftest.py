@@ -9,6 +9,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 REQUIRE_DATA = bool(os.environ.get('FSA_REQUIRE_DATA'))
+REQUIRE_VLLM = bool(os.environ.get('FSA_REQUIRE_VLLM'))
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -20,6 +21,18 @@ def shared() -> Path:
         reason = f'no real data: {folder}/data does not exist (set FSA_SHARED)'
         pytest.fail(reason) if REQUIRE_DATA else pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope='session')
+def teacher_python() -> Path:
+    """Python of the teacher's environment (FSA_TEACHER_PYTHON, else .venv-teacher); skips where it is not."""
+    python = Path(
+        os.environ.get('FSA_TEACHER_PYTHON') or REPOSITORY / '.venv-teacher' / 'bin' / 'python'
+    )
+    if not python.exists():
+        reason = f'no teacher environment: {python} does not exist (launch/teacher.sh makes it)'
+        pytest.fail(reason) if REQUIRE_VLLM else pytest.skip(reason)
+    return python
 
 
 _data_tests_passed = 0
