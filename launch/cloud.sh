@@ -1,0 +1,153 @@
+# Sourced by the scripts that rent machines: their options, retries, slices, and what an exit status means.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the statuses are for the scripts that source this
+# shellcheck source-path=SCRIPTDIR source=env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+RETRY_SECONDS=${RETRY_SECONDS:-15} # before the second try; doubles
+POLL_SECONDS=${POLL_SECONDS:-30}   # between looks at a state
+BAD_INPUT=2                        # of fsa: no restart would help
+PREEMPTED=143                      # of fsa: it had saved
+SSH_LOST=255                       # of ssh
+
+say() { echo "${0##*/}: $*" >&2; }
+
+# parse NAMES "$@": --name=value of each of NAMES goes into the variable of that name (dashes become
+# underscores), a switch (NAMES entry `name!`) becomes 1, all after -- goes into the array `stage`.
+parse() {
+  local names=" $1 " argument option
+  shift
+  stage=()
+  while [ $# -gt 0 ]; do
+    argument=$1
+    shift
+    option=${argument#--}
+    option=${option%%=*}
+    case $argument in
+      --)
+        stage=("$@")
+        return
+        ;;
+      -h | --help)
+        awk 'NR > 1 && !/^#/ {exit} NR > 1 {sub(/^# ?/, ""); print}' "$0"
+        exit
+        ;;
+      --dry-run) DRY_RUN=1 ;;
+      --*=*)
+        [[ $names == *" $option "* ]] || fail "unknown option --$option (see $0 --help)"
+        printf -v "${option//-/_}" %s "${argument#*=}"
+        ;;
+      --*)
+        [[ $names == *" $option! "* ]] || fail "unknown option, or one without a value: $argument (see $0 --help)"
+        printf -v "${option//-/_}" 1
+        ;;
+      *) fail "unexpected argument $argument: the stage and its options come after --" ;;
+    esac
+  done
+}
+
+need() { # need VARIABLE…: these options must have a value
+  local option
+  for option in "$@"; do
+    [ -n "${!option}" ] || fail "needs --${option//_/-}=… (see $0 --help)"
+  done
+}
+
+need_stage() { # a stage of fsa after --
+  [ ${#stage[@]} -gt 0 ] || fail "needs the stage to run after --: $0 … -- train --gin_file=… --output=…"
+}
+
+need_command() { [ -n "$DRY_RUN" ] || command -v "$1" >/dev/null || fail "needs $1 on PATH: $2"; }
+
+# retry TRIES COMMAND…: again after RETRY_SECONDS, then twice that, and so on.
+retry() {
+  local tries=$1 pause=$RETRY_SECONDS try
+  shift
+  for ((try = 1; ; try++)); do
+    "$@" && return
+    [ "$try" -lt "$tries" ] || return 1
+    say "failed (try $try of $tries), again in ${pause}s: ${*:1:6} …"
+    sleep "$pause"
+    pause=$((pause * 2))
+  done
+}
+
+# rent COMMAND…: a command that creates machines. No quota is final; no capacity now is worth another try.
+rent() {
+  local log status=0
+  log=$(mktemp)
+  run "$@" 2>"$log" || status=$?
+  cat "$log" >&2
+  if [ "$status" -ne 0 ] && grep -qiE 'quota|permission|not authorized|PERMISSION_DENIED' "$log"; then
+    rm -f "$log"
+    fail "not allowed to rent this (message above): ask for quota or access in the project, or choose another --zone"
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
+# -- slices, named as `fsa plan` names them: v5e:4x4 -----------------------------------------------
+
+slice_chips() { # v4:2x2x4 -> 16
+  local chips=1 side
+  for side in ${1#*:}; do :; done
+  for side in ${side//x/ }; do chips=$((chips * side)); done
+  echo "$chips"
+}
+
+check_topology() {
+  [[ $1 =~ ^(v4|v5p):[0-9]+x[0-9]+x[0-9]+$ || $1 =~ ^(v5e|v6e):[0-9]+x[0-9]+$ ]] ||
+    fail "--topology=$1: expected v5e:4x4, v6e:4x4, v4:2x2x4, v5p:2x2x4 or the like"
+}
+
+slice_hosts() { # virtual machines of a slice: four chips each, fewer chips are one machine
+  local chips
+  chips=$(slice_chips "$1")
+  echo $((chips > 4 ? chips / 4 : 1))
+}
+
+accelerator_type() { # as gcloud names it: v4 and v5p count cores, two a chip
+  local chips
+  chips=$(slice_chips "$1")
+  case $1 in
+    v4:* | v5p:*) echo "${1%%:*}-$((2 * chips))" ;;
+    v5e:*) echo "v5litepod-$chips" ;;
+    v6e:*) echo "v6e-$chips" ;;
+  esac
+}
+
+runtime_version() { # the TPU VM image of a generation
+  case $1 in
+    v4:*) echo tpu-ubuntu2204-base ;;
+    v5e:*) echo v2-alpha-tpuv5-lite ;;
+    v5p:*) echo v2-alpha-tpuv5 ;;
+    v6e:*) echo v2-alpha-tpuv6e ;;
+  esac
+}
+
+gke_accelerator() { # the node label of a generation
+  case $1 in
+    v4:*) echo tpu-v4-podslice ;;
+    v5e:*) echo tpu-v5-lite-podslice ;;
+    v5p:*) echo tpu-v5p-slice ;;
+    v6e:*) echo tpu-v6e-slice ;;
+  esac
+}
+
+# -- manifests ---------------------------------------------------------------------------------------
+
+json_list() { # words as a JSON list, which is YAML too
+  local word separator='' text='['
+  for word in "$@"; do
+    [[ $word != *[[:cntrl:]]* ]] || fail "a word of the stage holds a control character"
+    word=${word//\\/\\\\}
+    text+="$separator\"${word//\"/\\\"}\""
+    separator=', '
+  done
+  echo "$text]"
+}
+
+check_name() { # as Kubernetes and Slurm take it
+  [[ $1 =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] ||
+    fail "--name=$1: expected lower-case letters, digits and dashes, at most 40"
+}

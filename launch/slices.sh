@@ -1,0 +1,91 @@
+# A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `provision` (rents the machines
+# and waits until they are there), `is_up` (whether they still are) and `release` (gives them back), and sets `name`,
+# `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them) and `max_restarts`.
+# shellcheck shell=bash
+# shellcheck source-path=SCRIPTDIR source=cloud.sh
+source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
+
+name='' nodes=() where=() max_restarts=100
+
+remote() { # remote NODE WORKER COMMAND: over ssh; its status, or 255 when the connection is lost
+  run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3"
+}
+
+on_all() { # on_all COMMAND: on every worker of every node, all at once
+  local node job jobs=()
+  for node in "${nodes[@]}"; do
+    if [ -n "$DRY_RUN" ]; then
+      remote "$node" all "$1"
+    else
+      remote "$node" all "$1" &
+      jobs+=($!)
+    fi
+  done
+  for job in "${jobs[@]}"; do wait "$job" || return; done
+}
+
+copy_to_all() { # copy_to_all FILE NAME
+  local node
+  for node in "${nodes[@]}"; do
+    run gcloud compute tpus tpu-vm scp "$1" "$node:$2" "${where[@]}" --worker=all || return
+  done
+}
+
+install() { # this commit, and its environment, on every worker
+  local archive=${TMPDIR:-/tmp}/fsa_jax-$name.tar.gz
+  run git archive --format=tar.gz --prefix=fsa_jax/ --output="$archive" HEAD || return
+  retry 4 copy_to_all "$archive" fsa_jax.tar.gz || return
+  retry 3 on_all 'tar -xzf fsa_jax.tar.gz && fsa_jax/launch/worker.sh setup --accelerator=tpu'
+}
+
+# attempt: installs, runs, and follows the log of worker 0 through lost connections. The status of the run.
+attempt() {
+  local lines=+1 status lost=0
+  install || return 1
+  retry 3 on_all "fsa_jax/launch/worker.sh start --$(printf ' %q' "${stage[@]}")" || return 1
+  while :; do
+    status=0
+    remote "${nodes[0]}" 0 "fsa_jax/launch/worker.sh follow --lines=$lines" || status=$?
+    [ "$status" -eq "$SSH_LOST" ] || break
+    is_up && [ $((lost += 1)) -le 20 ] || return "$SSH_LOST"
+    say "connection lost, the run goes on; connecting again in ${RETRY_SECONDS}s"
+    sleep "$RETRY_SECONDS"
+    lines=20
+  done
+  [ "$status" -eq 0 ] || return "$status"
+  on_all 'fsa_jax/launch/worker.sh status'
+}
+
+# run_to_the_end: rents, runs, and goes on after a preemption or a crash where the run had saved.
+run_to_the_end() {
+  local restarts=0 status
+  provision
+  while :; do
+    status=0
+    attempt || status=$?
+    [ "$status" -ne 0 ] || break
+    if [ "$status" -eq "$BAD_INPUT" ]; then
+      release
+      fail "the run refused its input (its message is above); a restart would not help"
+    fi
+    if [ $((restarts += 1)) -gt "$max_restarts" ]; then
+      release
+      say "gave up after $max_restarts restarts (--max-restarts); the run's output folder holds its last checkpoint"
+      exit 1
+    fi
+    case $status in
+      "$PREEMPTED") say "preempted; the run had saved" ;;
+      "$SSH_LOST") say "the machines are gone" ;;
+      *) say "the run ended with status $status" ;;
+    esac
+    say "restart $restarts of $max_restarts: it goes on from its newest checkpoint"
+    if is_up; then
+      on_all 'fsa_jax/launch/worker.sh stop' || true # a worker may still wait for one that is gone
+    else
+      release
+      provision
+    fi
+  done
+  release
+  say 'done'
+}

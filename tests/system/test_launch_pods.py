@@ -1,0 +1,348 @@
+"""The scripts that rent machines: what they would do, and what they do when the cloud fails."""
+
+import json
+import os
+import re
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY
+from tests.system.cloud import Cloud
+
+GOLDEN = REPOSITORY / 'tests' / 'golden' / 'launch'
+STAGE = ['--', 'train', '--gin_file=run/distil_t5_base.gin', '--output=gs://bucket/runs/one']
+ON_TPU = ['--name=distil', '--topology=v5e:4x4', '--zone=us-west4-a']
+DRY_RUNS = {
+    'tpu_vm': [*ON_TPU, '--spot', *STAGE],
+    'queued_resource': [*ON_TPU, '--slices=2', '--project=mine', *STAGE],
+    'gke': ['--name=distil', '--topology=v5e:4x4', '--image=example/fsa:1', *STAGE],
+    'gke_multislice': [
+        '--name=distil', '--topology=v5p:4x4x4', '--image=example/fsa:1', '--slices=2', '--spot',
+        '--secret=tokens', *STAGE, "--gin.RowsConfig.rates={'a': 1.0, \"b\": 2.0}",
+    ],
+    'slurm': ['--name=distil', '--nodes=2', '--gpus=8', '--partition=a100', *STAGE],
+}  # fmt: skip
+
+
+def script(name: str) -> str:
+    return f'launch/{name.removesuffix("_multislice")}.sh'
+
+
+def dry_run(cloud: Cloud, name: str) -> str:
+    done = cloud.run(script(name), '--dry-run', *DRY_RUNS[name])
+    assert done.returncode == 0, done.stderr
+    assert not cloud.calls(), 'a dry run calls nothing'
+    return done.stdout.replace(str(cloud.folder), 'TMP').replace(str(REPOSITORY), 'ROOT')
+
+
+@pytest.mark.parametrize('name', DRY_RUNS)
+def test_a_dry_run_prints_the_golden_commands(name, tmp_path):
+    """FSA_UPDATE_GOLDEN=1 rewrites them; read the difference."""
+    printed = dry_run(Cloud(tmp_path), name)
+    file = GOLDEN / f'{name}.txt'
+    if os.environ.get('FSA_UPDATE_GOLDEN'):
+        file.write_text(printed)
+    assert printed == file.read_text()
+
+
+# -- TPU VMs ---------------------------------------------------------------------------------------
+
+READY = {'match': 'tpu-vm describe', 'stdout': 'READY\n'}
+ACTIVE = {'match': 'queued-resources describe', 'stdout': 'ACTIVE\n'}
+
+
+def on_tpu(cloud: Cloud, name: str = 'tpu_vm', *options: str):
+    return cloud.run(script(name), *ON_TPU, *options, *STAGE)
+
+
+def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
+    cloud = Cloud(tmp_path, READY)
+    done = on_tpu(cloud)
+    assert done.returncode == 0, done.stderr
+    verbs = [re.search(r'tpu-vm (\w+)', call)[1] for call in cloud.calls()]
+    assert verbs == ['create', 'scp', 'ssh', 'ssh', 'ssh', 'ssh', 'delete']
+    commands = [call.split('--command=')[1] for call in cloud.calls('--command=')]
+    assert 'worker.sh setup' in commands[0]
+    assert commands[1].endswith(
+        'start -- train --gin_file=run/distil_t5_base.gin --output=gs://bucket/runs/one'
+    )
+    assert commands[2].endswith('follow --lines=+1')
+    assert commands[3].endswith('status')
+
+
+def test_quota_denied_is_final_and_nothing_is_left_rented(tmp_path):
+    denied = {'match': 'create', 'status': 1, 'stderr': "ERROR: Quota 'TPUV5sLitepod' exceeded\n"}
+    cloud = Cloud(tmp_path, denied)
+    done = on_tpu(cloud)
+    assert done.returncode == 2
+    assert 'ask for quota' in done.stderr.splitlines()[-1]
+    assert len(cloud.calls('create')) == 1, 'no second try'
+
+
+def test_no_capacity_is_tried_again(tmp_path):
+    full = {'match': 'create', 'status': 1, 'stderr': 'no more capacity in the zone\n', 'times': 2}
+    cloud = Cloud(tmp_path, full, READY)
+    assert on_tpu(cloud).returncode == 0
+    assert len(cloud.calls('create')) == 3
+
+
+def test_no_capacity_at_all_names_the_queue(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'create', 'status': 1, 'stderr': 'no more capacity\n'})
+    done = on_tpu(cloud)
+    assert done.returncode == 2
+    assert 'queued_resource.sh waits' in done.stderr.splitlines()[-1]
+    assert not cloud.calls('ssh')
+
+
+def test_a_lost_connection_is_taken_up_again_without_a_second_start(tmp_path):
+    lost = {'match': 'follow', 'status': 255, 'stderr': 'Connection closed\n', 'times': 3}
+    cloud = Cloud(tmp_path, lost, READY)
+    assert on_tpu(cloud).returncode == 0
+    assert len(cloud.calls('worker.sh start')) == 1
+    assert [call.split('=')[-1] for call in cloud.calls('follow')] == ['+1', '20', '20', '20']
+
+
+def test_a_preempted_slice_is_rented_again_and_the_run_goes_on(tmp_path):
+    gone = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 2}
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 255, 'times': 1}, gone, READY)
+    done = on_tpu(cloud)
+    assert done.returncode == 0, done.stderr
+    assert len(cloud.calls('tpu-vm create')) == 2
+    assert len(cloud.calls('tpu-vm delete')) == 2
+    assert len(cloud.calls('worker.sh start')) == 2
+    assert 'restart 1 of 100' in done.stderr
+
+
+def test_a_saved_run_on_machines_that_stay_is_started_again_there(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 143, 'times': 1}, READY)
+    done = on_tpu(cloud)
+    assert done.returncode == 0
+    assert len(cloud.calls('tpu-vm create')) == 1
+    assert len(cloud.calls('worker.sh stop')) == 1, 'workers that still wait are stopped first'
+    assert len(cloud.calls('worker.sh start')) == 2
+    assert 'preempted; the run had saved' in done.stderr
+
+
+def test_bad_input_is_not_started_again_and_gives_the_machines_back(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 2}, READY)
+    done = on_tpu(cloud)
+    assert done.returncode == 2
+    assert len(cloud.calls('worker.sh start')) == 1
+    assert len(cloud.calls('tpu-vm delete')) == 1
+
+
+def test_a_run_that_always_crashes_is_given_up(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 1}, READY)
+    done = on_tpu(cloud, 'tpu_vm', '--max-restarts=2')
+    assert done.returncode == 1
+    assert len(cloud.calls('worker.sh start')) == 3
+    assert len(cloud.calls('tpu-vm delete')) == 1
+
+
+def test_a_slice_that_cannot_be_deleted_is_said(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'tpu-vm delete', 'status': 1}, READY)
+    done = on_tpu(cloud)
+    assert 'it is still rented' in done.stderr
+    assert len(cloud.calls('tpu-vm delete')) == 4
+
+
+def test_a_failed_worker_is_seen_although_worker_0_ended_well(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'worker.sh status', 'status': 1, 'times': 1}, READY)
+    assert on_tpu(cloud).returncode == 0
+    assert len(cloud.calls('worker.sh start')) == 2
+
+
+def test_the_queue_is_waited_for_and_a_preempted_resource_queues_again(tmp_path):
+    waiting = {'match': 'queued-resources describe', 'stdout': 'WAITING_FOR_RESOURCES\n'}
+    failed = {'match': 'queued-resources describe', 'stdout': 'FAILED\n', 'times': 1}
+    suspended = {'match': 'queued-resources describe', 'stdout': 'SUSPENDED\n', 'times': 1}
+    active = ACTIVE | {'times': 1}
+    lost = {'match': 'follow', 'status': 255, 'times': 1}
+    cloud = Cloud(
+        tmp_path, waiting | {'times': 2}, failed, active, lost, suspended, suspended, ACTIVE
+    )
+    done = on_tpu(cloud, 'queued_resource')
+    assert done.returncode == 0, done.stderr
+    assert len(cloud.calls('queued-resources create')) == 3
+    assert len(cloud.calls('worker.sh start')) == 2
+    assert cloud.calls('queued-resources delete')[-1].endswith('--force --quiet')
+
+
+def test_every_slice_of_a_multislice_run_starts_and_worker_0_of_the_first_is_followed(tmp_path):
+    cloud = Cloud(tmp_path, ACTIVE)
+    assert on_tpu(cloud, 'queued_resource', '--slices=3').returncode == 0
+    assert {call.split()[5] for call in cloud.calls('start')} == {
+        'distil-0',
+        'distil-1',
+        'distil-2',
+    }
+    assert [call.split()[5] for call in cloud.calls('follow')] == ['distil-0']
+
+
+@pytest.mark.parametrize('name', ['tpu_vm', 'queued_resource', 'gke'])
+def test_delete_only_deletes(name, tmp_path):
+    cloud = Cloud(tmp_path)
+    options = ['--name=distil'] if name == 'gke' else ['--name=distil', '--zone=z']
+    assert cloud.run(script(name), '--delete', *options).returncode == 0
+    assert len(cloud.calls()) == len(cloud.calls('delete')) == 1
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('tpu_vm', ['--zone=z', *STAGE], 'needs --name'),
+        ('tpu_vm', ['--name=x', '--zone=z', *STAGE], 'needs --topology'),
+        ('tpu_vm', ['--name=x', '--zone=z', '--topology=v5e:4', *STAGE], 'expected v5e:4x4'),
+        ('tpu_vm', ['--name=x', '--zone=z', '--topology=v5e:4x4'], 'needs the stage to run'),
+        ('tpu_vm', ['--nme=x', *STAGE], 'unknown option --nme'),
+        ('tpu_vm', ['--name', 'x', *STAGE], 'one without a value: --name'),
+        ('queued_resource', ['train'], 'unexpected argument train'),
+        ('gke', ['--name=Big_One', *STAGE], 'expected lower-case letters'),
+        ('gke', ['--name=x', '--topology=v5e:4x4', *STAGE], 'needs --image'),
+        ('slurm', ['--name=x', '--nodes=1', *STAGE], 'needs --gpus'),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(name, options, message, tmp_path):
+    cloud = Cloud(tmp_path)
+    done = cloud.run(script(name), *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not cloud.calls()
+
+
+# -- a worker --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """A checkout whose `fsa` is a small shell script, and a function that runs worker.sh in it."""
+    root = tmp_path / 'fsa_jax'
+    (root / '.venv-core' / 'bin').mkdir(parents=True)
+    (root / 'launch').symlink_to(REPOSITORY / 'launch')
+    fsa = root / '.venv-core' / 'bin' / 'fsa'
+    fsa.write_text(
+        '#!/usr/bin/env bash\n'
+        'trap "echo saved; exit 143" TERM\n'
+        'echo "ran $*"\n'
+        'while [ -e "$1" ]; do sleep 0.05; done\n'
+        'exit "$2"\n'
+    )
+    fsa.chmod(0o755)
+    cloud = Cloud(tmp_path)
+    cloud.environment['FSA_JOB'] = str(tmp_path / 'job')
+    return lambda *words: cloud.run(str(root / 'launch' / 'worker.sh'), *words)
+
+
+def test_a_worker_hands_on_the_log_and_the_status(worker, tmp_path):
+    worker('start', '--', str(tmp_path / 'no wait'), '7')
+    followed = worker('follow')
+    assert followed.returncode == 7
+    assert f'ran {tmp_path}/no wait 7' in followed.stdout
+    assert worker('status').returncode == 7
+
+
+def test_a_run_under_way_is_not_started_twice_and_saves_when_stopped(worker, tmp_path):
+    (tmp_path / 'wait').touch()
+    for _ in range(2):
+        assert worker('start', '--', str(tmp_path / 'wait'), '0').returncode == 0
+    assert (tmp_path / 'job' / 'log').read_text().count('ran ') == 1
+    assert worker('status').returncode == 2
+    worker('stop')
+    followed = worker('follow')
+    assert followed.returncode == 143
+    assert 'saved' in followed.stdout
+
+
+# -- manifests -------------------------------------------------------------------------------------
+
+
+def validate_job_set(manifest: dict) -> None:
+    """A JobSet's own fields against the committed schema, its Jobs against the Kubernetes API's."""
+    schema = json.loads((GOLDEN / 'jobset.schema.json').read_text())
+    jsonschema.validate(manifest, schema)
+    for replicated in manifest['spec']['replicatedJobs']:
+        job = {'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': {'name': replicated['name']}}
+        kubernetes_validate.validate(
+            job | {'spec': replicated['template']['spec']}, '1.31', strict=True
+        )
+
+
+@pytest.mark.parametrize('name', ['gke', 'gke_multislice'])
+def test_job_sets_are_valid_and_hold_no_secret(name, tmp_path, monkeypatch):
+    monkeypatch.setenv('HF_TOKEN', 'hf_secret')
+    printed = dry_run(Cloud(tmp_path), name)
+    assert 'hf_secret' not in printed
+    manifest = yaml.safe_load(printed)
+    validate_job_set(manifest)
+    container = manifest['spec']['replicatedJobs'][0]['template']['spec']['template']['spec'][
+        'containers'
+    ][0]
+    assert container['args'] == DRY_RUNS[name][DRY_RUNS[name].index('--') + 1 :]
+
+
+def test_a_broken_job_set_is_refused(tmp_path):
+    printed = dry_run(Cloud(tmp_path), 'gke')
+    manifest = yaml.safe_load(printed)
+    manifest['spec']['replicatedJobs'][0]['template']['spec']['parallelism'] = 'four'
+    with pytest.raises(kubernetes_validate.ValidationError):
+        validate_job_set(manifest)
+    manifest = yaml.safe_load(printed)
+    manifest['spec']['failurePolicy']['maxRestart'] = 3
+    with pytest.raises(jsonschema.ValidationError):
+        validate_job_set(manifest)
+
+
+def on_gke(cloud: Cloud, *options: str):
+    return cloud.run(script('gke'), *options, *DRY_RUNS['gke'])
+
+
+def test_gke_streams_the_log_of_each_try_until_the_job_set_ends(tmp_path):
+    pods = [
+        {'match': 'get pods', 'stdout': f'pod/distil-slice-job-0-0-{n}\n', 'times': 2}
+        for n in ('first', 'second')
+    ]
+    running = {'match': 'get jobset', 'stdout': '', 'times': 3}
+    completed = {'match': 'get jobset', 'stdout': 'Completed'}
+    last = {'match': 'get pods', 'stdout': 'pod/distil-slice-job-0-0-second\n'}
+    cloud = Cloud(tmp_path, *pods, last, running, completed)
+    done = on_gke(cloud)
+    assert done.returncode == 0, done.stderr
+    assert [call.split('-')[-1] for call in cloud.calls('logs')] == ['first', 'second']
+
+
+def test_gke_says_when_the_job_set_failed_and_survives_a_cluster_that_does_not_answer(tmp_path):
+    silent = {'match': 'get', 'status': 1, 'stderr': 'connection refused\n', 'times': 5}
+    cloud = Cloud(tmp_path, silent, {'match': 'get jobset', 'stdout': 'Failed'})
+    done = on_gke(cloud)
+    assert done.returncode == 1
+    assert 'the JobSet failed' in done.stderr
+
+
+def test_gke_without_permission_is_final(tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'apply', 'status': 1, 'stderr': 'PERMISSION_DENIED\n'})
+    assert on_gke(cloud).returncode == 2
+    assert len(cloud.calls('apply')) == 1
+
+
+# -- Slurm -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('status', 'restarts', 'requeued'),
+    [(0, 0, False), (2, 0, False), (143, 0, True), (1, 5, True), (143, 100, False)],
+)
+def test_a_slurm_job_is_requeued_unless_it_is_done_or_cannot_succeed(
+    status, restarts, requeued, tmp_path
+):
+    job = dry_run(Cloud(tmp_path), 'slurm')
+    cloud_folder = tmp_path / 'node'
+    cloud_folder.mkdir()
+    node = Cloud(cloud_folder, {'match': '^srun', 'status': status})
+    node.environment |= {'SLURM_JOB_ID': '17', 'SLURM_RESTART_COUNT': str(restarts)}
+    done = node.run('bash', '-s', input=job)
+    assert bool(node.calls('scontrol requeue 17')) is requeued
+    assert done.returncode == (0 if requeued else status)
