@@ -50,4 +50,5 @@ run ruff check .
 run mypy
 run lint-imports
 run shellcheck -x launch/*.sh .ci/run
+run hadolint launch/docker/*.Dockerfile
 run python -m pytest "${arguments[@]}"

@@ -346,3 +346,19 @@ def test_a_slurm_job_is_requeued_unless_it_is_done_or_cannot_succeed(
     done = node.run('bash', '-s', input=job)
     assert bool(node.calls('scontrol requeue 17')) is requeued
     assert done.returncode == (0 if requeued else status)
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('image', ['student', 'teacher'])
+def test_what_an_image_copies_is_there_and_in_the_repository(image):
+    text = (REPOSITORY / 'launch' / 'docker' / f'{image}.Dockerfile').read_text()
+    copied = [
+        word for line in re.findall(r'^COPY (.+) \S+$', text, re.MULTILINE) for word in line.split()
+    ]
+    assert {'pyproject.toml', 'fsa_jax', 'gin_configs'} < set(copied)
+    ignored = (REPOSITORY / '.dockerignore').read_text().split()
+    for name in copied:
+        assert (REPOSITORY / name).exists()
+        assert name not in ignored
