@@ -1,10 +1,12 @@
 """JSON objects out of a file, each with its place: an array or JSON lines, with or without a BOM."""
 
 import codecs
+import gzip
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 from fsa_jax.errors import UserError
 
@@ -16,19 +18,27 @@ _OTHER_BOMS = {
 }
 
 
-def read_json_records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_json_records(
+    path: str | Path,
+    *,
+    file: BinaryIO | None = None,
+    loads: Callable[[str], Any] = json.loads,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields ('file:line', object) for every object of a JSON array or of JSON lines.
 
-    The file is UTF-8; a byte-order mark at its start is skipped. JSON lines are streamed, an array
-    is read whole. Raises UserError with file and line for another encoding, a byte-order mark
-    elsewhere, a line or record that is not valid JSON, and a record that is not an object.
+    The file is UTF-8, perhaps gzipped (.gz); a byte-order mark at its start is skipped. JSON lines
+    are streamed, an array is read whole. `file` is the path, opened, for a caller that follows its
+    position; `loads` parses a line and raises json.JSONDecodeError.
+
+    Raises UserError with file and line for another encoding, a byte-order mark elsewhere, a line or
+    record that is not valid JSON, and a record that is not an object.
     """
     path = Path(path)
     check_encoding(path)
-    with open(path, encoding='utf-8-sig') as file:
-        opening = _first_character(path, file)
-        file.seek(0)
-        records = _array(path, file.read()) if opening == '[' else _lines(path, file)
+    with open_text(path, file) as text:
+        opening = _first_character(path, text)
+        text.seek(0)
+        records = _array(path, text.read()) if opening == '[' else _lines(path, text, loads)
         try:
             for where, record in records:
                 if not isinstance(record, dict):
@@ -37,6 +47,15 @@ def read_json_records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield where, record
         except UnicodeDecodeError as error:
             raise UserError(f'{path}:{_bad_line(path)}: not UTF-8 ({error.reason})') from None
+
+
+def open_text(path: Path, file: BinaryIO | None = None) -> TextIO:
+    """A UTF-8 file for reading, unpacked if it ends in .gz, a byte-order mark left out."""
+    if path.suffix.lower() == '.gz':
+        return gzip.open(file or path, 'rt', encoding='utf-8-sig')
+    if file is not None:
+        return io.TextIOWrapper(file, encoding='utf-8-sig')
+    return open(path, encoding='utf-8-sig')
 
 
 def check_encoding(path: Path) -> None:
@@ -58,7 +77,7 @@ def _first_character(path: Path, file) -> str:
 
 
 def _bad_line(path: Path) -> int:
-    with open(path, 'rb') as file:
+    with gzip.open(path) if path.suffix.lower() == '.gz' else open(path, 'rb') as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode('utf-8')
@@ -67,12 +86,12 @@ def _bad_line(path: Path) -> int:
     return 1
 
 
-def _lines(path: Path, file) -> Iterator[tuple[str, Any]]:
+def _lines(path: Path, file, loads) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(file, 1):
         if line.strip():
             where = f'{path}:{number}'
             try:
-                yield where, json.loads(line)
+                yield where, loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(f'{where}: broken line, {_explain(line, error)}') from None
 

@@ -4,18 +4,14 @@ Every row comes out, in order; what is wrong with one is flagged on it ('empty',
 Only a file that cannot be cut into rows at all stops with an error, which names file and line.
 """
 
-import csv
 import json
-import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fsa_jax.data.tables import read_csv, read_lines, read_parquet
 from fsa_jax.errors import UserError, nearest
-
-_PARQUET_BATCH = 1024  # rows of a Parquet file in memory at once
 
 
 @dataclass(frozen=True)
@@ -82,23 +78,13 @@ def _row(number: int, columns: dict[str, Any], text_field: str, id_field: str) -
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines with their line ends, a BOM left out."""
-    with open(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode('utf-8-sig' if number == 1 else 'utf-8')
-            except UnicodeDecodeError as error:
-                raise UserError(f'{path}:{number}: expected UTF-8 text; {error.reason}') from None
-
-
 def _read_txt(path: Path) -> Iterator[dict[str, Any]]:
-    for _, line in _lines(path):
+    for _, line in read_lines(path):
         yield {'text': line.rstrip('\r\n')}
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
@@ -112,55 +98,9 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         yield columns
 
 
-def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
-    try:
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            twice = next(name for name in header if header.count(name) > 1)
-            raise UserError(f'{path}:1: column {twice!r} stands twice in the header')
-        for values in reader:
-            if not values:
-                continue  # a blank line
-            if len(values) != len(header):
-                raise UserError(
-                    f'{path}:{reader.line_num}: expected {len(header)} columns as in the header; '
-                    f'got {len(values)}'
-                )
-            yield dict(zip(header, values))
-    except csv.Error as error:
-        raise UserError(f'{path}:{reader.line_num}: not readable as CSV: {error}') from None
-
-
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_PARQUET_BATCH):
-                for columns in batch.to_pylist():
-                    yield {name: _json_value(value) for name, value in columns.items()}
-    except pyarrow.ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f'{path} is not readable as Parquet: {reason}') from None
-
-
-def _json_value(value: Any) -> Any:
-    """A Parquet value as JSON holds it: NaN becomes null; a date, decimal or bytes its text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _json_value(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_value(v) for v in value]
-    return value if value is None or isinstance(value, (str, int)) else str(value)
-
-
-_READERS = {
+_READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
     '.txt': _read_txt,
     '.jsonl': _read_jsonl,
-    '.csv': _read_csv,
-    '.parquet': _read_parquet,
+    '.csv': lambda path: (columns for _, columns in read_csv(path)),
+    '.parquet': lambda path: (columns for _, columns in read_parquet(path)),
 }
