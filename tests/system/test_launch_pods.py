@@ -1,8 +1,11 @@
 """The scripts that rent machines: what they would do, and what they do when the cloud fails."""
 
+import hashlib
 import json
 import os
 import re
+import subprocess
+import time
 
 import jsonschema
 import kubernetes_validate
@@ -203,6 +206,7 @@ def test_delete_only_deletes(name, tmp_path):
         ('gke', ['--name=Big_One', *STAGE], 'expected lower-case letters'),
         ('gke', ['--name=x', '--topology=v5e:4x4', *STAGE], 'needs --image'),
         ('slurm', ['--name=x', '--nodes=1', *STAGE], 'needs --gpus'),
+        ('local', ['--processes=two', *STAGE], 'expected a number'),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(name, options, message, tmp_path):
@@ -255,6 +259,75 @@ def test_a_run_under_way_is_not_started_twice_and_saves_when_stopped(worker, tmp
     followed = worker('follow')
     assert followed.returncode == 143
     assert 'saved' in followed.stdout
+
+
+# -- several processes on one machine -------------------------------------------------------------
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A checkout with an environment whose `fsa` is the shell text given, and local.sh in it."""
+    root = tmp_path / 'fsa_jax'
+    (root / '.venv' / 'bin').mkdir(parents=True)
+    locked = hashlib.sha256()
+    for name in ('launch', 'requirements.lock', 'pyproject.toml'):
+        (root / name).symlink_to(REPOSITORY / name)
+        if name != 'launch':
+            locked.update((REPOSITORY / name).read_bytes())
+    (root / '.venv' / '.fsa_lock').write_text(locked.hexdigest())
+
+    def start(fsa: str, *options: str) -> subprocess.Popen:
+        program = root / '.venv' / 'bin' / 'fsa'
+        program.write_text(f'#!/usr/bin/env bash\ncd {tmp_path}\n{fsa}')
+        program.chmod(0o755)
+        return subprocess.Popen(
+            [root / 'launch' / 'local.sh', *options, '--', 'train', '--output=x'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_each_process_is_told_which_it_is_and_where_they_meet(local, tmp_path):
+    fsa = 'echo "$JAX_PROCESS_ID/$JAX_NUM_PROCESSES at $JAX_COORDINATOR_ADDRESS, $XLA_FLAGS: $*"'
+    done = local(fsa, '--processes=3', '--devices=2')
+    out, _ = done.communicate(timeout=60)
+    assert done.returncode == 0
+    told = sorted(line.split(' at ') for line in out.splitlines())
+    assert [process for process, _ in told] == ['0/3', '1/3', '2/3']
+    assert len({rest for _, rest in told}) == 1
+    assert told[0][1].endswith('device_count=2: train --output=x')
+
+
+def test_a_crash_starts_all_again_and_bad_input_does_not(local, tmp_path):
+    crash_once = 'mkdir tried 2>/dev/null && exit 1; echo went on'
+    done = local(crash_once, '--processes=1')
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out) == (0, 'went on\n')
+    assert 'restart 1 of 3' in err
+    refused = local('echo >>tries; exit 2', '--processes=2')
+    assert refused.wait(timeout=60) == 2
+    assert len((tmp_path / 'tries').read_text().splitlines()) == 2
+
+
+def test_a_run_that_always_crashes_here_is_given_up(local, tmp_path):
+    done = local('echo >>tries; exit 1', '--processes=1', '--max-restarts=2')
+    _, err = done.communicate(timeout=60)
+    assert done.returncode == 2
+    assert 'gave up after 2 restarts' in err
+    assert len((tmp_path / 'tries').read_text().splitlines()) == 3
+
+
+def test_sigterm_reaches_the_processes_and_ends_the_launcher(local, tmp_path):
+    saves = 'trap "touch saved$JAX_PROCESS_ID; exit 143" TERM; touch up$JAX_PROCESS_ID\n'
+    done = local(saves + 'while :; do sleep 0.05; done', '--processes=2')
+    while not all((tmp_path / f'up{i}').exists() for i in range(2)):
+        time.sleep(0.05)
+    done.terminate()
+    assert done.wait(timeout=60) == 143
+    assert all((tmp_path / f'saved{i}').exists() for i in range(2))
 
 
 # -- manifests -------------------------------------------------------------------------------------
