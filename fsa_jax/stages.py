@@ -45,6 +45,13 @@ STAGES = {
             notes='fsa_jax.data.catalogue:describe',
         ),
         Stage(
+            'sample',
+            'draw the reviews a teacher reads: filtered, decontaminated, balanced',
+            'fsa_jax.corpus.sample:run',
+            (c.ReviewsConfig,),
+            positional='ReviewsConfig.path',
+        ),
+        Stage(
             'pack',
             'tokenise SeqIO tasks, or your own labels, into a token store',
             'fsa_jax.data.pack:run',

@@ -1,0 +1,121 @@
+"""Which reviews are implicit: most of what they let one feel is told, not stated.
+
+Two labellers answer. The cue score is the share of a review's clauses that hold a sentiment-bearing
+word (cues.txt); a review of at most a third is implicit. An earlier analysis by a teacher is more
+exact: a review is implicit when the reasoning says so of at least half of its opinions.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from fsa_jax.configs import LabConfig
+from fsa_jax.corpus.words import words
+from fsa_jax.data.json_records import read_json_records
+from fsa_jax.errors import UserError
+from fsa_jax.lab.teacher import Teacher
+from fsa_jax.lab.world import DOMAINS, World
+from fsa_jax.lab.writer import Text
+
+Labeller = Callable[[str], bool | None]
+"""Whether a review is implicit; None where that is not known."""
+
+_MOST_CUES = 1 / 3  # of the clauses of an implicit review
+_CLAUSE = re.compile(
+    r'[.!?;:,\n]+|\b(?:and|but|although|though|while|however|whereas|yet)\b', re.IGNORECASE
+)
+_BLOCK = re.compile(r'^\W*Opinion Target\b', re.MULTILINE)
+_IMPLIED = re.compile(r'\b(?:imply|implie[sd]|implying|implicit\w*|implication|infer\w*)\b')
+_LAB_REVIEWS = 500  # of each domain
+
+
+def cue_score(text: str) -> float:
+    """Share of the clauses of two words or more that hold a cue; 0 where there is no such clause."""
+    clauses = [c for c in map(words, _CLAUSE.split(text)) if len(c) > 1]
+    return sum(not _cues().isdisjoint(c) for c in clauses) / max(1, len(clauses))
+
+
+def by_cues(text: str) -> bool:
+    """The labeller by cue score."""
+    return cue_score(text) <= _MOST_CUES
+
+
+def is_implied(analysis: str) -> bool | None:
+    """Whether an analysis calls at least half of its opinions implied; None: it lists none."""
+    blocks = _BLOCK.split(analysis)[1:]
+    implied = sum(bool(_IMPLIED.search(block)) for block in blocks)
+    return 2 * implied >= len(blocks) if blocks else None
+
+
+class Analyses:
+    """The labeller by an earlier analysis: reviews are told by their words."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]):
+        """`pairs` are (review, analysis)."""
+        self._labels = {' '.join(words(review)): is_implied(answer) for review, answer in pairs}
+
+    def __call__(self, text: str) -> bool | None:
+        return self._labels.get(' '.join(words(text)))
+
+
+def read_analyses(path: Path) -> Analyses:
+    """The analyses in an output of `fsa teach` or `fsa corpus`; UserError where there are none."""
+    files = sorted(path.rglob('*.jsonl')) if path.is_dir() else [path]
+    pairs = [pair for file in files for pair in _pairs(file)]
+    if not pairs:
+        raise UserError(
+            f'ReviewsConfig.implicit_from: {path} holds no analysis; expected the output of '
+            '`fsa teach` or of `fsa corpus`'
+        )
+    return Analyses(pairs)
+
+
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    for _, record in read_json_records(file):
+        answer = record.get('output') or record.get('target')
+        if record.get('kind') == 'analysis' and answer:
+            yield str(record.get('input', '')), str(answer)
+
+
+# ---------------------------------------------------------------------------------------------
+# How good a labeller is
+
+
+class Quality(NamedTuple):
+    """Of `reviews`, `implicit` are so in truth; precision and recall of a labeller on them."""
+
+    reviews: int
+    implicit: int
+    precision: float
+    recall: float
+
+
+def lab_quality(by_analysis: bool) -> Quality:
+    """A labeller against the lab's truth: at least half of the opinions have no opinion words."""
+    world = World(LabConfig())
+    reviews = [text for domain in DOMAINS for text in world.reviews(domain, _LAB_REVIEWS)]
+    told = _lab_analyses(world, reviews) if by_analysis else by_cues
+    labels = [bool(told(review.text)) for review in reviews]
+    truth = [_is_implicit(review) for review in reviews]
+    both = sum(map(min, labels, truth))
+    return Quality(len(reviews), sum(truth), both / max(1, sum(labels)), both / max(1, sum(truth)))
+
+
+def _is_implicit(review: Text) -> bool:
+    return 2 * sum(not opinion.words for opinion in review.opinions) >= len(review.opinions)
+
+
+def _lab_analyses(world: World, reviews: list[Text]) -> Analyses:
+    """What the lab's teacher, which errs, says of its reviews."""
+    rng = Random(world.config.seed)
+    teachers = {name: Teacher(world.config, domain, rng) for name, domain in DOMAINS.items()}
+    return Analyses((r.text, teachers[r.domain].answer('analysis', r)[0]) for r in reviews)
+
+
+@cache
+def _cues() -> frozenset[str]:
+    lines = (Path(__file__).parent / 'cues.txt').read_text('utf-8').splitlines()
+    return frozenset(word for line in lines if not line.startswith('#') for word in line.split())
