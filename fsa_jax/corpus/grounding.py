@@ -1,0 +1,147 @@
+"""Is what a teacher says in the review? Targets, quotations, numbers and names against the text."""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal
+
+Support = Literal['verbatim', 'normalised', 'implicit', 'unsupported']
+SUPPORTS: tuple[str, ...] = ('verbatim', 'normalised', 'implicit', 'unsupported')
+
+_STOP = frozenset(
+    ['a', 'an', 'and', 'any', 'are', 'as', 'at', 'be', 'been', 'but', 'by', 'did', 'do', 'does', 'for', 'from', 'had', 'has', 'have', 'he', 'her', 'his', 'how', 'i', 'if', 'in', 'into', 'is', 'it', 'its', 'just', 'me', 'my', 'no', 'not', 'of', 'on', 'or', 'our', 's', 'she', 'so', 'some', 't', 'than', 'that', 'the', 'their', 'them', 'then', 'there', 'these', 'they', 'this', 'those', 'to', 'too', 'up', 'us', 'was', 'we', 'were', 'what', 'when', 'where', 'which', 'who', 'will', 'with', 'would', 'you', 'your']
+)
+_PRONOUNS = frozenset(
+    ['i', 'me', 'it', 'this', 'that', 'these', 'those', 'they', 'them', 'we', 'us', 'he', 'she', 'him', 'her', 'there', 'here', 'everything']
+)
+# What an opinion may be about though no word names it.
+_GENERIC = frozenset(
+    ['ambiance', 'ambience', 'atmosphere', 'business', 'company', 'customer', 'decor', 'device', 'employee', 'establishment', 'experience', 'food', 'item', 'location', 'meal', 'menu', 'overall', 'place', 'price', 'product', 'purchase', 'quality', 'restaurant', 'seller', 'server', 'service', 'shop', 'staff', 'store', 'unit', 'user', 'value', 'venue', 'waiter', 'waitress']
+)
+_ANALYST = frozenset(
+    ['aspect', 'conve', 'describ', 'direct', 'explicit', 'express', 'expres', 'general', 'impl', 'impli', 'implicit', 'indicat', 'mention', 'negativ', 'neutral', 'opinion', 'overall', 'phras', 'positiv', 'reason', 'review', 'reviewer', 'sentiment', 'stat', 'statement', 'sugg', 'suggest', 'target', 'term', 'toward', 'user', 'very', 'word']
+)  # stems every reasoning uses: no evidence
+_EVIDENCE = (
+    2  # content words of the reasoning that the review must share to carry an unnamed target
+)
+_WORDS = re.compile(r'[^\W_]+')
+_QUOTED = re.compile(
+    r'"([^"\n]{2,400})"|“([^”\n]{2,400})”|(?<![\w\'])\'([^\'\n]{2,}(?:\'\w[^\'\n]*)*)\'(?!\w)|‘([^’\n]{2,400})’(?!\w)'
+)
+_ELLIPSIS = re.compile(r'\.\.+|…|\[[^\]]*\]|\s/\s')
+_IMPLIED = re.compile(r'\bimpl(?:ied|icit)|\binferred\b|\bassumed\b', re.IGNORECASE)
+
+
+def words(text: str) -> list[str]:
+    """Lower-case alphanumeric words after NFKC; an apostrophe joins (`don't` -> `dont`)."""
+    if not text.isascii():
+        text = unicodedata.normalize('NFKC', text).replace('’', "'")
+    return _WORDS.findall(text.lower().replace("'", ''))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def stem(word: str) -> str:
+    """A word without its commonest endings: enough to match plurals and verb forms."""
+    for ending, instead in (
+        ('ies', 'y'),
+        ('ing', ''),
+        ('ed', ''),
+        ('es', ''),
+        ('s', ''),
+        ('ly', ''),
+    ):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)] + instead
+            break
+    return word[:-1] if len(word) > 3 and word.endswith('e') else word
+
+
+def content_stems(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in order."""
+    return [stem(w) for w in words(text) if w not in _STOP]
+
+
+class Source:
+    """A review, prepared once for many questions."""
+
+    def __init__(self, text: str):
+        self.text = text
+        self.lower = text.lower()
+        self.words = words(text)
+        self.joined = f' {" ".join(self.words)} '
+
+    @functools.cached_property
+    def stems(self) -> frozenset[str]:
+        """The stems of all words."""
+        return frozenset(map(stem, self.words))
+
+    def holds(self, phrase: str) -> bool:
+        """Whether the words of `phrase` stand in the review, next to each other."""
+        joined = ' '.join(words(phrase))
+        return bool(joined) and f' {joined} ' in self.joined
+
+    def quotes(self, quotation: str) -> bool:
+        """Whether a quotation is the review's; an ellipsis or an insertion in [] may leave words out."""
+        parts = [p for p in map(str.strip, _ELLIPSIS.split(quotation)) if words(p)]
+        return all(self.holds(part) for part in parts)
+
+    def support(self, target: str, reasoning: str = '', implied: bool = False) -> Support:
+        """How the review carries an opinion target.
+
+        verbatim: it stands there, but for case; normalised: all its content words do, in any form
+        and order; implicit: not named, but it shares a word, is a pronoun or a thing every review is
+        about, or the reasoning cites the review; unsupported: nothing of it is there.
+        """
+        if _stands_in(target.lower(), self.lower):
+            return 'verbatim'
+        own = content_stems(target)
+        if self.holds(target) or (own and all(s in self.stems for s in own)):
+            return 'normalised'
+        named = set(words(target))
+        if (
+            implied
+            or not own
+            or named & _PRONOUNS
+            or any(s in self.stems for s in own if len(s) > 2)
+        ):
+            return 'implicit'
+        if any(w in _GENERIC or w.removesuffix('s') in _GENERIC for w in named):
+            return 'implicit'
+        return 'implicit' if self._cited(reasoning, set(own)) else 'unsupported'
+
+    def _cited(self, reasoning: str, own: set[str]) -> bool:
+        """Whether the reasoning holds a quotation, or enough words, of the review."""
+        if any(len(words(q)) > 1 and self.quotes(q) for q in quotations(reasoning)):
+            return True
+        shared = {s for s in content_stems(reasoning) if len(s) > 2 and s in self.stems}
+        return len(shared - _ANALYST - own) >= _EVIDENCE
+
+
+def _stands_in(phrase: str, text: str) -> bool:
+    """Whether `phrase` is in `text` and cuts no word in two."""
+    if not phrase:
+        return False
+    start = text.find(phrase)
+    while start >= 0:
+        end = start + len(phrase)
+        before, after = text[start - 1 : start], text[end : end + 1]
+        if not (before.isalnum() and phrase[0].isalnum()) and not (
+            after.isalnum() and phrase[-1].isalnum()
+        ):
+            return True
+        start = text.find(phrase, start + 1)
+    return False
+
+
+def quotations(text: str) -> Iterator[str]:
+    """What stands between quotation marks."""
+    for match in _QUOTED.finditer(text):
+        quoted = next(g for g in match.groups() if g is not None)
+        if words(quoted):
+            yield quoted
+
+
+def says_implied(text: str) -> bool:
+    """Whether a teacher says that something is implied rather than stated."""
+    return bool(_IMPLIED.search(text))
