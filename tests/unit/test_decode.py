@@ -62,7 +62,7 @@ def test_draws_follow_the_filtered_distribution():
     logits = jnp.array([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
     draws = 20_000
     choose = stepwise.sampler(jnp.arange(draws), 3, temperature=0.7, top_k=5, top_p=0.96)
-    chosen = choose(jnp.tile(logits, (draws, 1)), jnp.int32(4))
+    chosen, _ = choose(jnp.tile(logits, (draws, 1)), jnp.int32(4), ())
     counts = np.bincount(chosen, minlength=6)
     # softmax of logits / 0.7 is .700 .168 .082 .040 .010 .001: the first four reach .96.
     expected = np.exp(np.array([2.0, 1.0, 0.5, 0.0]) / 0.7)
@@ -74,7 +74,7 @@ def test_draws_follow_the_filtered_distribution():
 def test_draws_of_rows_and_steps_are_independent():
     flat = jnp.zeros((2000, 2))
     choose = stepwise.sampler(jnp.arange(2000), 0, temperature=1.0, top_k=0, top_p=1.0)
-    first, second = choose(flat, jnp.int32(0)), choose(flat, jnp.int32(1))
+    first, second = (choose(flat, jnp.int32(step), ())[0] for step in (0, 1))
     table = np.zeros((2, 2))
     np.add.at(table, (np.asarray(first), np.asarray(second)), 1)
     assert scipy.stats.chisquare(table.reshape(-1)).pvalue > 1e-3
@@ -124,7 +124,7 @@ CHAIN = rows(start={A: 0.6, B: 0.4}, a={A: 0.34, B: 0.33, C: 0.33}, b={C: 1.0}, 
 def test_beam_search_finds_what_greedy_misses(chain):
     chain(CHAIN)
     real = jnp.ones(1, bool)
-    greedy = stepwise.decode(CONFIG, None, real, 3, stepwise.greedy)
+    greedy = stepwise.decode(CONFIG, None, real, 3, stepwise.greedy)[0]
     assert greedy.tolist() == [[A, A, A]]
     best = beam.decode(CONFIG, None, real, 3, num_beams=2, length_penalty=0.0, early_stopping=False)
     assert best.tolist() == [[B, C, END]]
@@ -153,7 +153,7 @@ def test_the_loop_ends_with_its_last_row(chain, method):
     steps = chain(rows(start={A: 1.0}, a={B: 1.0}, b={END: 1.0}))
     real = jnp.array([True, True, False])  # the third only fills the batch
     if method == 'greedy':
-        ids = stepwise.decode(CONFIG, None, real, 50, stepwise.greedy)
+        ids = stepwise.decode(CONFIG, None, real, 50, stepwise.greedy)[0]
     else:
         ids = beam.decode(
             CONFIG, None, real, 50, num_beams=2, length_penalty=1.0, early_stopping=True
