@@ -76,7 +76,9 @@ def parse_analysis(text: str, review: str | Source, finish_reason: str = '') -> 
     truncated = finish_reason == 'length' or (finish_reason != 'stop' and reader.stops_midway(text))
     if truncated and blocks is not None:
         reader.reasons.add('cut')
-    whole = _SENTENCE.search(text.rstrip()[-9:]) is not None  # a sentence ends where the answer does
+    whole = (
+        _SENTENCE.search(text.rstrip()[-9:]) is not None
+    )  # a sentence ends where the answer does
     reader.finish(cut=truncated and not whole)
     return Analysis(
         tuple(reader.opinions),
