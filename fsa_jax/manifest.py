@@ -27,7 +27,7 @@ from fsa_jax.errors import UserError
 
 MANIFEST = 'manifest.json'
 CONFIG = 'config.gin'
-_JOB = '.job.json'  # of a run that is not finished
+UNFINISHED = '.job.json'  # in the folder of a run that is not finished
 
 
 class AlreadyDone(Exception):
@@ -154,7 +154,7 @@ def output(
     work.mkdir(parents=True, exist_ok=True)
     started = time.time()
     write_atomic(work / CONFIG, _config_text(stage, configs))
-    write_atomic(work / _JOB, json.dumps({'stage': stage, 'knobs': fixed}))
+    write_atomic(work / UNFINISHED, json.dumps({'stage': stage, 'knobs': fixed}))
     try:
         yield out
     except BaseException:
@@ -165,12 +165,12 @@ def output(
 
 
 def _holds_nothing(work: Path) -> bool:
-    return {p.name for p in work.iterdir()} <= {CONFIG, _JOB}
+    return {p.name for p in work.iterdir()} <= {CONFIG, UNFINISHED}
 
 
 def _is_output(folder: Path) -> bool:
     """Whether a stage wrote the folder: nothing else is ever deleted."""
-    return (folder / MANIFEST).is_file() or (folder / _JOB).is_file()
+    return (folder / MANIFEST).is_file() or (folder / UNFINISHED).is_file()
 
 
 def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
         return
     if not folder.is_dir():
         raise UserError(f'--output={folder} is a file; expected a folder')
-    finished, begun = folder / MANIFEST, folder / _JOB
+    finished, begun = folder / MANIFEST, folder / UNFINISHED
     if finished.is_file():
         there = read(folder)
     elif begun.is_file():
@@ -207,7 +207,7 @@ def _config_text(stage: str, configs) -> str:
 
 
 def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: float) -> None:
-    (out.folder / _JOB).unlink()
+    (out.folder / UNFINISHED).unlink()
     content = {
         'stage': stage,
         'knobs': fixed,

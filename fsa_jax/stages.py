@@ -52,6 +52,21 @@ STAGES = {
             positional='ReviewsConfig.path',
         ),
         Stage(
+            'teach',
+            'ask a large language model about every review',
+            'fsa_jax.teacher.run:run',
+            (
+                c.TeacherConfig,
+                c.SamplingConfig,
+                c.PromptConfig,
+                c.VLLMConfig,
+                c.ServerConfig,
+                c.LabConfig,
+            ),
+            resumable=True,
+            options=('TeacherConfig.shard',),
+        ),
+        Stage(
             'pack',
             'tokenise SeqIO tasks, or your own labels, into a token store',
             'fsa_jax.data.pack:run',
@@ -102,7 +117,7 @@ STAGES = {
             'a model folder to a Hugging Face folder that transformers loads',
             'fsa_jax.hf.stages:run_export',
             (c.ExportConfig,),
-            options=('ExportConfig.push_to_hub', 'ExportConfig.seed'),
+            options=('ExportConfig.push_to_hub',),
         ),
         Stage(
             'demo',

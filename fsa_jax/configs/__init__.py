@@ -14,6 +14,7 @@ from fsa_jax.configs.lab import DemoConfig, LabConfig
 from fsa_jax.configs.prompts import PROMPT_KINDS, PromptConfig
 from fsa_jax.configs.reviews import ReviewsConfig
 from fsa_jax.configs.student import T5Config, VocabularyConfig
+from fsa_jax.configs.teacher import SamplingConfig, ServerConfig, TeacherConfig, VLLMConfig
 from fsa_jax.configs.training import MeshConfig, OptimizerConfig, TrainConfig
 from fsa_jax.configs.using import (
     DecodeConfig,

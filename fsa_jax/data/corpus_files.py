@@ -22,6 +22,7 @@ from typing import Any
 
 from fsa_jax.data.benchmark_files import data_root
 from fsa_jax.data.json_records import read_json_records
+from fsa_jax.data.shards import check_shards
 from fsa_jax.errors import UserError
 from fsa_jax.records import Generation
 
@@ -46,7 +47,11 @@ def corpus_root(corpus: str | Path = '', data_dir: str | Path = '') -> Path:
 
 
 def corpus_files(path: Path) -> dict[str, list[Path]]:
-    """The files of each split that the names of the files tell; others belong to 'train'."""
+    """The files of each split that the names of the files tell; others belong to 'train'.
+
+    Raises UserError when the folder holds outputs of `fsa teach` that are not a whole job.
+    """
+    check_shards(path)
     files = (
         sorted(f for f in path.rglob('*') if _holds_answers(f, path)) if path.is_dir() else [path]
     )
@@ -167,7 +172,8 @@ def _told_by_path(file: Path, root: Path) -> tuple[str, str]:
 
 
 def _holds_answers(file: Path, root: Path) -> bool:
-    hidden = any(part.startswith('.') for part in file.relative_to(root).parts)
+    folders = file.relative_to(root).parts
+    hidden = any(part.startswith('.') for part in folders) or 'set_aside' in folders
     named = file.suffix in ('.json', '.jsonl') and file.name != 'manifest.json'
     return named and not hidden and file.is_file()
 

@@ -1,0 +1,1 @@
+"""The teacher: engines behind one protocol, and the run that can be killed and resumed."""
