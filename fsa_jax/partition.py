@@ -10,6 +10,7 @@ Every activation is constrained too, else the partitioner may gather them over t
 """
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from fsa_jax.model.t5 import Params, init_params, param_axes
 from fsa_jax.optim import path_names
 
 DATA, FSDP, TENSOR = MESH_AXES = ('data', 'fsdp', 'tensor')
+SEED = 'seed'  # in front of them where several seeds train together
 Rules = tuple[tuple[str, str | tuple[str, ...] | None], ...]
 
 _DP: Rules = ((axes.BATCH, (DATA, FSDP)),)
@@ -82,6 +84,14 @@ class Partition:
     ) -> 'Partition':
         """UserError where the mesh is not one of the devices there are."""
         return cls(make_mesh(config, devices), PRESETS[config.preset])
+
+    def over_seeds(self, seeds: int) -> 'Partition':
+        """The same devices with an axis for `seeds` in front: as many of the data axis as divide them."""
+        data, fsdp, tensor = self.mesh.devices.shape
+        size = math.gcd(seeds, data)
+        devices = self.mesh.devices.reshape(size, data // size, fsdp, tensor)
+        mesh = Mesh(devices, (SEED, *MESH_AXES), axis_types=(AxisType.Auto,) * 4)
+        return dataclasses.replace(self, mesh=mesh)
 
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:

@@ -117,7 +117,7 @@ STAGES = {
             'a model folder to a Hugging Face folder that transformers loads',
             'fsa_jax.hf.stages:run_export',
             (c.ExportConfig,),
-            options=('ExportConfig.push_to_hub',),
+            options=('ExportConfig.push_to_hub', 'ExportConfig.seed'),
         ),
         Stage(
             'demo',

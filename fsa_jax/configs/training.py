@@ -59,6 +59,11 @@ class TrainConfig(Config):
     steps: int = knob(0, 'optimizer steps; 0: as many as epochs need', low=0)
     epochs: float = knob(0.0, 'passes over the data, when steps is 0', low=0.0)
     seed: int = knob(42, 'seed of the initial weights and dropout', low=0)
+    seeds: tuple[int, ...] = knob(
+        (),
+        'seeds that train together in one program, each as a run alone with TrainConfig.seed and '
+        'RowsConfig.seed set to it; their best parameters by metric are kept (fsa export --seed=…)',
+    )
     loss_average: Literal['tokens', 'microbatch'] = knob(
         'tokens', "mean over all tokens of a step, or over microbatch means (the paper's)"
     )
@@ -93,6 +98,8 @@ class TrainConfig(Config):
     )
 
     def check(self):
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f'TrainConfig.seeds must differ; got {self.seeds}')
         if self.profile_steps:
             first, last = self.profile_steps if len(self.profile_steps) == 2 else (0, 0)
             if not 1 <= first <= last:

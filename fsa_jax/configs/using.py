@@ -44,6 +44,7 @@ class PredictConfig(Config):
     which: Literal['auto', 'latest', 'best'] = knob(
         'auto', "'auto': best if the run kept one by metric"
     )
+    seed: int | None = knob(None, 'which seed, of a model folder of several (TrainConfig.seeds)')
     data: str = knob('', 'packed folder (a task split); or use input')
     tasks: tuple[str, ...] = knob((), 'tasks of the packed folder; empty: all')
     split: str = knob('test', 'split of the packed folder')
@@ -106,6 +107,7 @@ class ExportConfig(Config):
     which: Literal['auto', 'latest', 'best'] = knob(
         'auto', "'auto': best if the run kept one by metric"
     )
+    seed: int | None = knob(None, 'which seed, of a model folder of several (TrainConfig.seeds)')
     scores: tuple[str, ...] = knob((), 'folders of score to state in the model card')
     shard_gb: float = knob(5.0, 'largest safetensors file, in GB', low=0.001)
     push_to_hub: str = knob(

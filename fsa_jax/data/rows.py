@@ -63,6 +63,7 @@ class Rows:
     def __init__(self, stores: Mapping[str, TokenStore], config: RowsConfig):
         """UserError where the rates do not name the tasks, or a task has no pairs."""
         self.config = config
+        self._by_task = stores
         self.tasks = sorted(stores)
         self._stores = [stores[task] for task in self.tasks]
         self._sizes = [len(store) for store in self._stores]
@@ -85,6 +86,10 @@ class Rows:
         """Every pair once an epoch, in order, whatever the mixture rates: what validation reads."""
         sizes = {task: float(len(store)) for task, store in stores.items()}
         return cls(stores, config.replace(rates=sizes, epoch='total', shuffle=False))
+
+    def with_seed(self, seed: int) -> 'Rows':
+        """The rows of a run with another RowsConfig.seed."""
+        return Rows(self._by_task, self.config.replace(seed=seed))
 
     def _rates(self) -> list[float]:
         given = self.config.rates

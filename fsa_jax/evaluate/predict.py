@@ -94,7 +94,7 @@ def predict(
     """
     partition = Partition.from_config(mesh)
     generator = Generator(model.config, decode, partition)
-    params = model.load_params(config.which, partition.params(model.config))
+    params = model.load_params(config.which, partition.params(model.config), config.seed)
     for chunk in _chunks(rows, config.chunk):
         task = chunk[0].prediction.task
         decoded = [i for i, row in enumerate(chunk) if row.input_ids]

@@ -69,12 +69,12 @@ def run_export(out: manifest.Output, config: ExportConfig) -> None:
     for path in config.scores:
         out.read(f'ExportConfig.scores {Path(path).name}', path)
     model = open_model(folder)
-    step = model.step(config.which)
+    step = model.step(config.which, config.seed)
     name = config.push_to_hub or folder.name
     save_pretrained(
         out.folder,
         model.config,
-        model.load_params(config.which),
+        model.load_params(config.which, seed=config.seed),
         model.vocabulary,
         shard_gb=config.shard_gb,
         card=model_card(name, model.config, folder, step, config.scores),

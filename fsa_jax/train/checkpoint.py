@@ -5,6 +5,9 @@
       vocabulary/             spiece.model and its settings
       checkpoints/<step>/     Orbax: params, training (optimizer state and step), checksums
       best.json               {"step", "metric", "value"} where a run keeps the best by a metric
+      seeds.json              of seeds that trained together: {"seeds": [42, 52], "metric", "best":
+                              {"42": {"step", "value"}, …}}; params then have a leading axis of seeds,
+                              each as it was at its best
 
 A checkpoint holds a checksum of every array, so that a damaged one is known as such: the formats
 below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the same under any sharding.
@@ -15,7 +18,7 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +34,12 @@ from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
 from fsa_jax.partition import abstract_params
 from fsa_jax.progress import say
-from fsa_jax.train.state import TrainState
+from fsa_jax.train.state import GroupState, TrainState
 
 MODEL, VOCABULARY, CHECKPOINTS, BEST = 'model.json', 'vocabulary', 'checkpoints', 'best.json'
+SEEDS = 'seeds.json'
+
+State = TypeVar('State', TrainState, GroupState)
 
 
 class Damaged(Exception):
@@ -64,11 +70,23 @@ class ModelFolder:
         """The vocabulary the model was trained with."""
         return Vocabulary.load(self.folder / VOCABULARY)
 
-    def step(self, which: str = 'auto') -> int:
-        """The step of the 'latest' or 'best' checkpoint; 'auto' is best where the run kept one."""
+    @cached_property
+    def group(self) -> dict[str, Any]:
+        """`seeds.json`; empty for a model of one seed."""
+        path = self.folder / SEEDS
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def step(self, which: str = 'auto', seed: int | None = None) -> int:
+        """The step of the 'latest' or 'best' checkpoint; 'auto' is best where the run kept one.
+
+        Of seeds that trained together, one has to be named.
+        """
+        self._check_seed(which, seed)
         there, best = steps(self.folder), read_best(self.folder)
         if not there:
             raise UserError(f'{self.folder} holds no checkpoint yet')
+        if self.group:
+            return self.group['best'][str(seed)]['step']
         if which == 'latest' or (which == 'auto' and best is None):
             return there[-1]
         if best is None or best['step'] not in there:
@@ -78,16 +96,41 @@ class ModelFolder:
             )
         return best['step']
 
-    def load_params(self, which: str = 'auto', shardings: Any = None) -> Params:
+    def _check_seed(self, which: str, seed: int | None) -> None:
+        seeds = self.group.get('seeds', [])
+        if seeds and seed not in seeds:
+            came = 'none was named' if seed is None else f'got {seed}'
+            raise UserError(
+                f'{self.folder} holds the seeds {", ".join(map(str, seeds))}, of which one is needed: '
+                f'{came} (--seed=…, ExportConfig.seed or PredictConfig.seed)'
+            )
+        if seeds and which == 'latest':
+            raise UserError(
+                f"{self.folder} keeps the best of each seed alone; expected which='auto' or 'best'"
+            )
+        if not seeds and seed is not None:
+            raise UserError(f'{self.folder} is a model of one seed; leave out seed={seed}')
+
+    def load_params(
+        self, which: str = 'auto', shardings: Any = None, seed: int | None = None
+    ) -> Params:
         """The parameters, float32, on the first local device or laid out by a tree of shardings.
 
         UserError names the tensor whose shape is not that of model.json, or the damaged checkpoint.
         """
-        path = (self.folder / CHECKPOINTS / str(self.step(which))).absolute()
+        step = self.step(which, seed)
         abstract = abstract_params(self.config)
-        if shardings is None:
-            one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            shardings = jax.tree.map(lambda _: one, abstract)
+        one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        wanted = jax.tree.map(lambda _: one, abstract) if shardings is None else shardings
+        if not self.group:
+            return self._restore(step, abstract, wanted)
+        number = self.group['seeds'].index(seed)
+        stacked = stack_abstract(abstract, len(self.group['seeds']))
+        every = self._restore(steps(self.folder)[-1], stacked, jax.tree.map(lambda _: one, stacked))
+        return jax.device_put(jax.tree.map(lambda x: x[number], every), wanted)
+
+    def _restore(self, step: int, abstract: Params, shardings: Any) -> Params:
+        path = (self.folder / CHECKPOINTS / str(step)).absolute()
         try:
             with _reader() as reader:
                 saved = reader.metadata(path).item_metadata['params'].tree
@@ -104,6 +147,11 @@ class ModelFolder:
         except Exception as error:
             raise UserError(f'{path} is damaged: {_first_line(error)}') from error
         return params
+
+
+def stack_abstract(tree: Any, count: int) -> Any:
+    """Abstract arrays with a further axis of `count` in front."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), tree)
 
 
 def _reader() -> ocp.Checkpointer:
@@ -173,12 +221,12 @@ class Checkpoints:
             item_names=('params', 'training', 'checksums'),
         )
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState | GroupState) -> None:
         """Begins to save `state`, unless it is saved already; returns when it is copied."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        items = _items(state)
+        items = state.items()
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -187,7 +235,7 @@ class Checkpoints:
             ),
         )
 
-    def restore(self, abstract: TrainState) -> TrainState | None:
+    def restore(self, abstract: State) -> State | None:
         """The newest good checkpoint in the shapes, dtypes and shardings of `abstract`, or None.
 
         A damaged one is said, and set aside as `<step>.damaged`, so that its step can be saved anew.
@@ -212,13 +260,13 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, abstract: TrainState) -> TrainState:
-        items = _items(abstract)
+    def _restore(self, step: int, abstract: State) -> State:
+        items = abstract.items()
         args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
         args['checksums'] = ocp.args.JsonRestore()
         restored = dict(self._manager.restore(step, args=ocp.args.Composite(**args)))
         _check(restored, restored.pop('checksums'))
-        return TrainState(params=restored['params'], **restored['training'])
+        return type(abstract).of(restored)
 
     def _set_aside(self, step: int) -> None:
         aside = self._root / f'{step}.damaged'
@@ -256,13 +304,6 @@ class _Only(checkpoint_managers.PreservationPolicy):
 
     def should_preserve(self, checkpoints, *, context):
         return [checkpoint.step == self._step() for checkpoint in checkpoints]
-
-
-def _items(state: TrainState) -> dict[str, Any]:
-    return {
-        'params': state.params,
-        'training': {'step': state.step, 'opt_state': state.opt_state},
-    }
 
 
 @jax.jit

@@ -68,17 +68,22 @@ class Job:
     def start(self) -> TrainState:
         """The state before the first step: of `init`, else drawn from TrainConfig.seed."""
         if self.init is None:
-            return jax.jit(self._create, out_shardings=self.shardings)(
-                jax.random.key(self.train.seed)
-            )
-        params = _init_params(self.init, self.config, self.train.init_which, self.shardings.params)
-        create = jax.jit(
-            lambda p: TrainState.create(p, self.optimizer), out_shardings=self.shardings
-        )
-        return create(params)
+            key = jax.random.key(self.train.seed)
+            return jax.jit(self.create, out_shardings=self.shardings)(key)
+        return jax.jit(self.from_params, out_shardings=self.shardings)(self.init_params())
 
-    def _create(self, key: jax.Array) -> TrainState:
-        return TrainState.create(init_params(self.config, key), self.optimizer)
+    def create(self, key: jax.Array) -> TrainState:
+        """A state whose parameters are drawn."""
+        return self.from_params(init_params(self.config, key))
+
+    def from_params(self, params: Params) -> TrainState:
+        """A state that begins with these parameters."""
+        return TrainState.create(params, self.optimizer)
+
+    def init_params(self) -> Params:
+        """The parameters of the init."""
+        assert self.init is not None
+        return _init_params(self.init, self.config, self.train.init_which, self.shardings.params)
 
 
 def prepare(

@@ -24,7 +24,7 @@ from fsa_jax.configs import (
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
 from fsa_jax.partition import Partition
-from fsa_jax.train import checkpoint
+from fsa_jax.train import checkpoint, seeds_loop
 from fsa_jax.train.checkpoint import Checkpoints
 from fsa_jax.train.feed import Fed, Feed, prefetch
 from fsa_jax.train.job import Job, prepare
@@ -54,10 +54,14 @@ def run(
       SystemExit: with status 143, after SIGTERM and a saved checkpoint.
     """
     cache_programs(train.compilation_cache)
-    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
-    out.read('TrainConfig.data', train.data)
+    if train.data:
+        out.read('TrainConfig.data', train.data)
     if train.init:
         out.read('TrainConfig.init', train.init)
+    if train.seeds:
+        seeds_loop.run(out, train, model, rows, optimizer, mesh, decode)
+        return
+    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
     checkpoint.write_header(out.folder, job.config, job.vocabulary)
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
     for line in job.rows.repeats(job.steps):

@@ -1,6 +1,6 @@
 """Validation: the loss on every pair, and the F1 of greedy text where a task has a metric."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -76,35 +76,48 @@ class Validator:
         return self._losses(params, stop) | self._f1s(params, stop)
 
     def _losses(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
-        tasks = self._rows.tasks
-        total: Any = Sums(*np.zeros((2, len(tasks))))
+        return mean_losses(self._sums(params, stop), self._rows.tasks, VALIDATION)
+
+    def _sums(self, params: Params, stop: Callable[[], bool]) -> Sums:
+        total: Any = Sums(*np.zeros((2, len(self._rows.tasks))))
         for fed in prefetch(self._feed.at, range(self._rows.steps_per_epoch())):
             _look(stop)
             total = jax.tree.map(np.add, total, self._step(params, fed.arrays))
-        return mean_losses(total, tasks, VALIDATION)
+        return total
 
     def _f1s(self, params: Params, stop: Callable[[], bool]) -> dict[str, float]:
-        values = {task: self._f1(params, store, stop) for task, store in self._scored.items()}
-        if not values:
-            return {}
-        mean = {f'{VALIDATION}f1': sum(values.values()) / len(values)}
-        if len(values) == 1:
-            return mean
-        return mean | {f'{VALIDATION}f1/{task}': value for task, value in values.items()}
+        values = {}
+        for task, store in self._scored.items():
+            values[task] = self._score(store, list(self._generate(params, store, stop)))
+        return mean_f1s(values)
 
-    def _f1(self, params: Params, store: TokenStore, stop: Callable[[], bool]) -> float:
+    def _generate(
+        self, params: Params, store: TokenStore, stop: Callable[[], bool]
+    ) -> Iterator[list[int]]:
+        """Generated ids of each pair of a store."""
         decode: DecodeConfig = self._generator.decode
         length = decode.task_max_new_tokens.get(store.task, decode.max_new_tokens)
-        texts: list[str] = []
         for first in range(0, len(store), _CHUNK):
             _look(stop)
             chunk = range(first, min(first + _CHUNK, len(store)))
             inputs = [store.pair(i)[0].tolist() for i in chunk]
-            outputs = self._generator.generate(params, inputs, length)
-            texts += map(self._vocabulary.decode, outputs)
+            yield from self._generator.generate(params, inputs, length)
+
+    def _score(self, store: TokenStore, outputs: Sequence[Sequence[int]]) -> float:
+        texts = [self._vocabulary.decode(ids) for ids in outputs]
         examples = list(store.examples())
         golds, sentences = [e.gold for e in examples], [e.sentence for e in examples]
         return f1.score(store.metric, texts, golds, sentences).f1
+
+
+def mean_f1s(values: Mapping[str, float]) -> dict[str, float]:
+    """The mean over tasks, and each of them where there are several."""
+    if not values:
+        return {}
+    mean = {f'{VALIDATION}f1': sum(values.values()) / len(values)}
+    if len(values) == 1:
+        return mean
+    return mean | {f'{VALIDATION}f1/{task}': value for task, value in values.items()}
 
 
 def _look(stop: Callable[[], bool]) -> None:
