@@ -151,3 +151,59 @@ check_name() { # as Kubernetes and Slurm take it
   [[ $1 =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] ||
     fail "--name=$1: expected lower-case letters, digits and dashes, at most 40"
 }
+
+apply_manifest() { # apply_manifest TEXT: prints it under --dry-run
+  local file
+  if [ -n "$DRY_RUN" ]; then
+    echo "$1"
+    echo '# kubectl apply --filename=-'
+    return
+  fi
+  need_command kubectl 'https://kubernetes.io/docs/tasks/tools'
+  file=$(mktemp)
+  echo "$1" >"$file"
+  retry 4 rent kubectl apply --filename="$file" || fail "cannot create it (message above)"
+  rm -f "$file"
+}
+
+# -- Slurm: what the job scripts share -----------------------------------------------------------------
+
+# The settings of the job scripts, which the options of the script set.
+name='' nodes='' gpus='' cpus='' time='' partition='' account='' constraint='' max_restarts=100
+
+slurm_header() {
+  cat <<END
+#!/usr/bin/env bash
+#SBATCH --job-name=$name
+#SBATCH --nodes=$nodes
+#SBATCH --gpus-per-node=$gpus
+#SBATCH --cpus-per-task=$cpus
+#SBATCH --time=$time
+${partition:+#SBATCH --partition=$partition
+}${account:+#SBATCH --account=$account
+}${constraint:+#SBATCH --constraint=$constraint
+}#SBATCH --requeue
+#SBATCH --open-mode=append
+END
+}
+
+requeue() { # the end of a job script: what \$status means
+  cat <<END
+if [ "\$status" -eq 0 ] || [ "\$status" -eq $BAD_INPUT ]; then exit "\$status"; fi
+if [ "\${SLURM_RESTART_COUNT:-0}" -ge $max_restarts ]; then
+  echo "gave up after $max_restarts restarts" >&2
+  exit "\$status"
+fi
+echo "ended with status \$status: requeued, it goes on where it was" >&2
+scontrol requeue "\$SLURM_JOB_ID"
+END
+}
+
+submit_slurm() { # submit_slurm JOB: prints it under --dry-run
+  if [ -n "$DRY_RUN" ]; then
+    echo "$1"
+  else
+    need_command sbatch 'the Slurm client'
+    sbatch <<<"$1"
+  fi
+}

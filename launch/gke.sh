@@ -16,11 +16,10 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
-name='' topology='' image='' slices=1 max_restarts=100 queue=multislice-queue service_account=default secret='' spot='' detach='' delete=''
+name='' topology='' image='' slices=1 queue=multislice-queue service_account=default secret='' spot='' detach='' delete=''
 parse 'name topology image slices max-restarts queue service-account secret spot! detach! delete!' "$@"
 need name
 check_name "$name"
-need_command kubectl 'https://kubernetes.io/docs/tasks/tools'
 
 if [ -n "$delete" ]; then
   run kubectl delete jobset "$name"
@@ -137,13 +136,6 @@ follow() {
   done
 }
 
-if [ -n "$DRY_RUN" ]; then
-  manifest
-  echo "# kubectl apply --filename=-"
-  exit
-fi
-file=$(mktemp)
-trap 'rm -f "$file"' EXIT
-manifest >"$file"
-retry 4 rent kubectl apply --filename="$file" || fail "cannot create the JobSet (message above)"
-[ -n "$detach" ] || follow
+job_set=$(manifest)
+apply_manifest "$job_set"
+[ -n "$detach$DRY_RUN" ] || follow

@@ -13,45 +13,19 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
-name='' nodes='' gpus='' cpus=8 time=1-00:00:00 partition='' account='' constraint='' max_restarts=100
+name='' cpus=8 time=1-00:00:00
 parse 'name nodes gpus cpus time partition account constraint max-restarts' "$@"
 need name nodes gpus
 check_name "$name"
 need_stage
-need_command sbatch 'the Slurm client'
+fsa=$ROOT/.venv-core/bin/fsa
+[ -n "$DRY_RUN" ] || [ -x "$fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
 
-job() {
-  cat <<END
-#!/usr/bin/env bash
-#SBATCH --job-name=$name
-#SBATCH --nodes=$nodes
+# SIGTERM reaches the processes five minutes before the limit: they save, and the job is requeued.
+submit_slurm "$(slurm_header)
 #SBATCH --ntasks-per-node=$gpus
-#SBATCH --gpus-per-node=$gpus
-#SBATCH --cpus-per-task=$cpus
-#SBATCH --time=$time
-${partition:+#SBATCH --partition=$partition
-}${account:+#SBATCH --account=$account
-}${constraint:+#SBATCH --constraint=$constraint
-}#SBATCH --signal=TERM@300
-#SBATCH --requeue
-#SBATCH --open-mode=append
+#SBATCH --signal=TERM@300
 #SBATCH --output=$name-%j.log
-# SIGTERM reaches the processes five minutes before the limit: they save and end with $PREEMPTED.
 status=0
-srun --kill-on-bad-exit=1 $(printf '%q ' "$ROOT/.venv-core/bin/fsa" "${stage[@]}")|| status=\$?
-if [ "\$status" -eq 0 ] || [ "\$status" -eq $BAD_INPUT ]; then exit "\$status"; fi
-if [ "\${SLURM_RESTART_COUNT:-0}" -ge $max_restarts ]; then
-  echo "gave up after $max_restarts restarts" >&2
-  exit "\$status"
-fi
-echo "ended with status \$status: requeued, it goes on from its newest checkpoint" >&2
-scontrol requeue "\$SLURM_JOB_ID"
-END
-}
-
-if [ -n "$DRY_RUN" ]; then
-  job
-  exit
-fi
-[ -x "$ROOT/.venv-core/bin/fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
-job | sbatch
+srun --kill-on-bad-exit=1 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
+$(requeue)"

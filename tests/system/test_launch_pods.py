@@ -18,6 +18,7 @@ from tests.system.cloud import Cloud
 GOLDEN = REPOSITORY / 'tests' / 'golden' / 'launch'
 STAGE = ['--', 'train', '--gin_file=run/distil_t5_base.gin', '--output=gs://bucket/runs/one']
 ON_TPU = ['--name=distil', '--topology=v5e:4x4', '--zone=us-west4-a']
+TEACH = ['--', 'teach', '--gin.TeacherConfig.model=some/model', '--output=/data/generations']
 DRY_RUNS = {
     'tpu_vm': [*ON_TPU, '--spot', *STAGE],
     'queued_resource': [*ON_TPU, '--slices=2', '--project=mine', *STAGE],
@@ -26,12 +27,17 @@ DRY_RUNS = {
         '--name=distil', '--topology=v5p:4x4x4', '--image=example/fsa:1', '--slices=2', '--spot',
         '--secret=tokens', *STAGE, "--gin.RowsConfig.rates={'a': 1.0, \"b\": 2.0}",
     ],
+    'teacher_cluster_slurm': ['--on=slurm', '--name=teach', '--shards=4', '--gpus=4', *TEACH],
+    'teacher_cluster_gke': [
+        '--on=gke', '--name=teach', '--shards=4', '--gpus=8', '--image=example/teacher:1',
+        '--claim=reviews', '--secret=tokens', '--spot', *TEACH,
+    ],
     'slurm': ['--name=distil', '--nodes=2', '--gpus=8', '--partition=a100', *STAGE],
 }  # fmt: skip
 
 
 def script(name: str) -> str:
-    return f'launch/{name.removesuffix("_multislice")}.sh'
+    return f'launch/{re.sub("_(multislice|slurm|gke)$", "", name)}.sh'
 
 
 def dry_run(cloud: Cloud, name: str) -> str:
@@ -206,6 +212,16 @@ def test_delete_only_deletes(name, tmp_path):
         ('gke', ['--name=Big_One', *STAGE], 'expected lower-case letters'),
         ('gke', ['--name=x', '--topology=v5e:4x4', *STAGE], 'needs --image'),
         ('slurm', ['--name=x', '--nodes=1', *STAGE], 'needs --gpus'),
+        (
+            'teacher_cluster',
+            ['--on=slurm', '--name=x', '--shards=2', '--gpus=1', *STAGE[:2]],
+            'needs --output',
+        ),
+        (
+            'teacher_cluster',
+            ['--on=k8s', '--name=x', '--shards=2', '--gpus=1', *TEACH],
+            'expected slurm or gke',
+        ),
         ('local', ['--processes=two', *STAGE], 'expected a number'),
     ],
 )
@@ -401,22 +417,36 @@ def test_gke_without_permission_is_final(tmp_path):
     assert len(cloud.calls('apply')) == 1
 
 
+def test_the_teachers_indexed_job_is_valid_and_each_pod_has_its_shard(tmp_path):
+    manifest = yaml.safe_load(dry_run(Cloud(tmp_path), 'teacher_cluster_gke'))
+    kubernetes_validate.validate(manifest, '1.31', strict=True)
+    (container,) = manifest['spec']['template']['spec']['containers']
+    assert container['args'][-2:] == [
+        '--shard=$(SHARD)/4',
+        '--output=/data/generations/shard-$(SHARD)',
+    ]
+    assert container['env'][0]['name'] == 'SHARD'
+
+
 # -- Slurm -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize('name', ['slurm', 'teacher_cluster_slurm'])
 @pytest.mark.parametrize(
     ('status', 'restarts', 'requeued'),
     [(0, 0, False), (2, 0, False), (143, 0, True), (1, 5, True), (143, 100, False)],
 )
 def test_a_slurm_job_is_requeued_unless_it_is_done_or_cannot_succeed(
-    status, restarts, requeued, tmp_path
+    name, status, restarts, requeued, tmp_path
 ):
-    job = dry_run(Cloud(tmp_path), 'slurm')
-    cloud_folder = tmp_path / 'node'
-    cloud_folder.mkdir()
-    node = Cloud(cloud_folder, {'match': '^srun', 'status': status})
+    job = dry_run(Cloud(tmp_path), name)
+    (tmp_path / 'node').mkdir()
+    node = Cloud(tmp_path / 'node', {'match': '^(srun|teacher.sh)', 'status': status})
+    (node.folder / 'bin' / 'teacher.sh').symlink_to(REPOSITORY / 'tests/system/fake_cloud.py')
+    job = job.replace('ROOT/launch', str(node.folder / 'bin'))
     node.environment |= {'SLURM_JOB_ID': '17', 'SLURM_RESTART_COUNT': str(restarts)}
     done = node.run('bash', '-s', input=job)
+    assert len(node.calls('srun')) + len(node.calls('teacher.sh')) == 1
     assert bool(node.calls('scontrol requeue 17')) is requeued
     assert done.returncode == (0 if requeued else status)
 
