@@ -12,14 +12,16 @@ Every activation is constrained too, else the partitioner may gather them over t
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from fsa_jax.configs import MeshConfig, T5Config
 from fsa_jax.errors import UserError
@@ -99,6 +101,47 @@ class Partition:
         with jax.set_mesh(self.mesh), nn.logical_axis_rules(self.rules):
             yield
 
+    # -- summing over the data axis ------------------------------------------------------------
+
+    def data_parallel(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function(params, batch, *rest)` run by each shard of the data axis on its rows.
+
+        In it `sum_over_data` adds up; what it returns must be the same on all shards. Left to the
+        partitioner instead, a gradient crosses the network once a use and once a microbatch.
+        """
+        if self.mesh.shape[DATA] == 1:
+            return function
+        rules = tuple((name, _without_data(mesh_axes)) for name, mesh_axes in self.rules)
+
+        def shard(*arguments):
+            with nn.logical_axis_rules(rules):
+                return function(*arguments)
+
+        def run(params, batch, *rest):
+            specs = (PartitionSpec(), PartitionSpec(None, DATA), *[PartitionSpec() for _ in rest])
+            mapped = jax.shard_map(
+                shard,
+                mesh=self.mesh,
+                in_specs=specs,
+                out_specs=PartitionSpec(),
+                axis_names={DATA},
+                check_vma=False,
+            )
+            return mapped(params, batch, *rest)
+
+        return run
+
+    def sum_over_data(self, tree: Any, dtype: DTypeLike = jnp.float32) -> Any:
+        """The sum over the data axis, within `data_parallel`: sent as `dtype`, returned as it came."""
+        if self.mesh.shape[DATA] == 1:
+            return tree
+        return jax.tree.map(lambda x: jax.lax.psum(x.astype(dtype), DATA).astype(x.dtype), tree)
+
+    def shards_of_rows(self) -> int:
+        """Parts that the rows of an array are cut into, as the program being traced sees it."""
+        mine = axes.manual_axes()
+        return math.prod(self.mesh.shape[axis] for axis in (DATA, FSDP) if axis not in mine)
+
     # -- where arrays lie ----------------------------------------------------------------------
 
     @property
@@ -176,6 +219,13 @@ class Partition:
                 f'batch {batch} is not divisible by {self.data_shards} data shards (MeshConfig.data='
                 f'{self.mesh.shape[DATA]} x fsdp={self.mesh.shape[FSDP]}){times}; use {choices}'
             )
+
+
+def _without_data(mesh_axes: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """The mesh axes of a rule that the partitioner is left with."""
+    if isinstance(mesh_axes, tuple):
+        return tuple(axis for axis in mesh_axes if axis != DATA)
+    return mesh_axes
 
 
 def _indivisible(tensor: str, name, size: int, mesh_axes: list[str], shards: int) -> str:

@@ -67,6 +67,10 @@ class TrainConfig(Config):
     loss_average: Literal['tokens', 'microbatch'] = knob(
         'tokens', "mean over all tokens of a step, or over microbatch means (the paper's)"
     )
+    gradient_dtype: Literal['float32', 'bfloat16'] = knob(
+        'float32',
+        'what gradients are sent as when summed over MeshConfig.data; bfloat16 halves the traffic',
+    )
     label_smoothing: float = knob(0.0, 'label smoothing', low=0.0, high=1.0)
     z_loss: float = knob(0.0, 'weight of log(Z)^2', low=0.0)
     evaluate_every: int = knob(0, 'steps between validations; 0: each epoch', low=0)

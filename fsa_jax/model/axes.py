@@ -12,8 +12,10 @@ Logical names carry no mesh: partition.py maps them to mesh axes by rules. Param
 activations have different names, so that sharding a weight never silently shards an activation.
 """
 
+import jax
 from flax import linen as nn
 from jax import Array
+from jaxtyping import Int
 
 # Parameters.
 LAYERS = 'layers'  # L, the stacked axis
@@ -54,3 +56,14 @@ def constrain(x: Array, *names: str | None) -> Array:
     force (the deprecated `with mesh:` is silently ignored by flax).
     """
     return nn.with_logical_constraint(x, names)
+
+
+def manual_axes() -> tuple[str, ...]:
+    """Mesh axes of which the program being traced sees one shard (within `jax.shard_map`)."""
+    return jax.sharding.get_abstract_mesh().manual_axes
+
+
+def first_row(rows: int) -> Int[Array, ''] | int:
+    """The number, in the whole batch, of the first of the `rows` that the traced program sees."""
+    manual = manual_axes()
+    return jax.lax.axis_index(manual) * rows if manual else 0

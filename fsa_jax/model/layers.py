@@ -1,5 +1,6 @@
 """The layers of a T5 block: dense, RMS norm, embedding table, feed-forward."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
+from jax.extend.random import threefry2x32_p
 from jax.typing import DTypeLike
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt32
 
 from fsa_jax.configs import T5Config
 from fsa_jax.model import axes
@@ -44,6 +46,32 @@ class Dense(nn.Module):
         return checkpoint_name(product, SAVED)
 
 
+def random_words(key: Array, shape: tuple[int, ...]) -> UInt32[Array, '...']:
+    """`jax.random.bits` of the whole batch, of which the traced program may see some rows only.
+
+    JAX draws a word by encrypting its number in the flat array (threefry, Salmon et al. 2011), so
+    that a shard which knows its first row draws exactly its part, and masks are those of one device.
+    """
+    if not axes.manual_axes():
+        return jax.random.bits(key, shape, jnp.uint32)
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    place = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    rows = place[0] + jnp.uint32(axes.first_row(shape[0]))
+    high, low = _product(rows, strides[0])
+    number = low + sum(x * jnp.uint32(stride) for x, stride in zip(place[1:], strides[1:]))
+    one, two = threefry2x32_p.bind(*jax.random.key_data(key), high + (number < low), number)
+    return one ^ two
+
+
+def _product(x: UInt32[Array, '...'], y: int) -> tuple[Array, Array]:
+    """(high, low) words of x * y, for x and y below 2^32: by halves of y, as there is no uint64."""
+    low_half, high_half = x & 0xFFFF, x >> 16
+    y_low, y_high = y & 0xFFFF, y >> 16
+    middle = low_half * y_high + (low_half * y_low >> 16)
+    other = high_half * y_low + (middle & 0xFFFF)
+    return high_half * y_high + (middle >> 16) + (other >> 16), x * jnp.uint32(y)
+
+
 class Dropout(nn.Module):
     """Sets a share `rate` of the elements to 0 and scales the others up to keep the mean.
 
@@ -60,9 +88,7 @@ class Dropout(nn.Module):
             return x
         if dropped == 65536:
             return jnp.zeros_like(x)
-        words = jax.random.bits(
-            self.make_rng('dropout'), (*x.shape[:-1], -(-x.shape[-1] // 2)), jnp.uint32
-        )
+        words = random_words(self.make_rng('dropout'), (*x.shape[:-1], -(-x.shape[-1] // 2)))
         halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(*x.shape[:-1], -1)
         kept = halves[..., : x.shape[-1]] >= dropped
         return jnp.where(kept, x / (1 - dropped / 65536), jnp.zeros_like(x))

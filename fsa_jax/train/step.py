@@ -1,5 +1,6 @@
 """One training step and one evaluation step, compiled over the mesh."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,8 +52,8 @@ class Loss:
         self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
         self._tasks = tasks
         on_cpu = partition.mesh.devices.flat[0].platform == 'cpu'
-        chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS
-        self._chunk_tokens = chunk_tokens * partition.data_shards
+        self._chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS
+        self._partition = partition
 
     def __call__(
         self,
@@ -79,7 +80,7 @@ class Loss:
             batch['decoder_target_tokens'],
             weights * scale,
             self._objective,
-            self._chunk_tokens,
+            self._chunk_tokens * self._partition.shards_of_rows(),
         )
         of_task = batch['decoder_task_ids'][..., None] == jnp.arange(self._tasks)
         by_task = weights[..., None] * of_task
@@ -100,26 +101,23 @@ def microbatch_scales(weights: Float[Array, 'M B T'], average: str) -> Float[Arr
     return jnp.where(tokens > 0, 1 / jnp.maximum(tokens, 1), 0) / jnp.sum(tokens > 0)
 
 
-def train_step(
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    average: str,
-    seed: int,
-    gradient_shardings: Any,
-    state: TrainState,
+def gradients(
+    loss: Callable[..., tuple[Array, Sums]],
+    params: Params,
     batch: Batch,
-) -> tuple[TrainState, StepMetrics]:
-    """One update by the gradient of all microbatches of `batch`, arrays [microbatch, row, slot]."""
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    scales = microbatch_scales(batch['decoder_loss_weights'], average)
+    scales: Float[Array, 'M'],
+    key: Array,
+    constrain: Callable[[Params], Params] = lambda grads: grads,
+) -> tuple[Params, tuple[Float[Array, ''], Sums]]:
+    """(gradient, (objective, sums)) added up over the microbatches of `batch`, each scaled."""
 
     def gradient(number: Int[Array, ''], microbatch: Batch, scale: Float[Array, '']):
         dropout_key = jax.random.fold_in(key, number)
-        (objective, sums), grads = jax.value_and_grad(loss, has_aux=True)(
-            state.params, microbatch, scale, dropout_key
+        values, grads = jax.value_and_grad(loss, has_aux=True)(
+            params, microbatch, scale, dropout_key
         )
         # Said explicitly: the partitioner would otherwise choose, and may gather them.
-        return jax.lax.with_sharding_constraint(grads, gradient_shardings), objective, sums
+        return constrain(grads), values
 
     def accumulate(total, inputs):
         return jax.tree.map(jnp.add, total, gradient(*inputs)), None
@@ -127,10 +125,26 @@ def train_step(
     microbatches = jnp.arange(len(scales)), batch, scales
     first = jax.tree.map(lambda x: x[0], microbatches)
     if len(scales) == 1:
-        grads, objective, sums = gradient(*first)
-    else:
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), jax.eval_shape(gradient, *first))
-        (grads, objective, sums), _ = jax.lax.scan(accumulate, zeros, microbatches)
+        return gradient(*first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), jax.eval_shape(gradient, *first))
+    return jax.lax.scan(accumulate, zeros, microbatches)[0]
+
+
+def train_step(
+    gradients: Callable[..., tuple[Params, tuple[Float[Array, ''], Sums]]],
+    optimizer: optax.GradientTransformation,
+    average: str,
+    seed: int,
+    state: TrainState,
+    batch: Batch,
+) -> tuple[TrainState, StepMetrics]:
+    """One update by the gradient of all microbatches of `batch`, arrays [microbatch, row, slot].
+
+    `gradients` is a function (params, batch, scales, dropout key), as above with its loss given.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    scales = microbatch_scales(batch['decoder_loss_weights'], average)
+    grads, (objective, sums) = gradients(state.params, batch, scales, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = StepMetrics(objective, optax.tree.norm(grads), sums)
@@ -144,9 +158,23 @@ def compile_train_step(
     partition: Partition,
     shardings: TrainState,
 ) -> jax.stages.Wrapped:
-    """`train_step` over the mesh: (state, batch) -> (state, StepMetrics). The state is consumed."""
+    """`train_step` over the mesh: (state, batch) -> (state, StepMetrics). The state is consumed.
+
+    Each data shard adds up its own microbatches; then every gradient crosses the data axis once,
+    in TrainConfig.gradient_dtype. The partitioner sees to the other axes.
+    """
+    specs = jax.tree.map(lambda s: s.spec, shardings.params)
+
+    def constrain(grads: Params) -> Params:
+        return jax.lax.with_sharding_constraint(grads, specs)
+
+    def shard(params, batch, scales, key):
+        grads, values = gradients(loss, params, batch, scales, key, constrain)
+        return partition.sum_over_data(grads, train.gradient_dtype), partition.sum_over_data(values)
+
+    over_data = partition.data_parallel(shard)
     return jax.jit(
-        partial(train_step, loss, optimizer, train.loss_average, train.seed, shardings.params),
+        partial(train_step, over_data, optimizer, train.loss_average, train.seed),
         in_shardings=(shardings, partition.microbatches),
         out_shardings=(shardings, partition.replicated),
         donate_argnums=0,

@@ -1,5 +1,7 @@
 """How microbatches are averaged, and how batches reach the devices."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from fsa_jax.data.store import PackedFolder
 from fsa_jax.partition import Partition, abstract_params
 from fsa_jax.train.feed import Feed, local_rows, prefetch
 from fsa_jax.train.state import TrainState
-from fsa_jax.train.step import Loss, Sums, microbatch_scales, train_step
+from fsa_jax.train.step import Loss, Sums, gradients, microbatch_scales, train_step
 from fsa_jax.train.validate import mean_losses
 from tests import training
 
@@ -39,9 +41,8 @@ def test_a_step_follows_the_averaged_gradient(average, gradient):
 
     sgd, params = optax.sgd(1.0), {'w': jnp.float32(0)}
     state = TrainState.create(params, sgd)
-    shardings = jax.tree.map(lambda x: x.sharding, params)
     batch = {'x': x, 'decoder_loss_weights': WEIGHTS}
-    after, metrics = train_step(loss, sgd, average, 0, shardings, state, batch)
+    after, metrics = train_step(partial(gradients, loss), sgd, average, 0, state, batch)
     assert after.params['w'] == pytest.approx(-gradient)
     assert metrics.grad_norm == pytest.approx(gradient)
     assert metrics.sums.tokens == 4
@@ -58,10 +59,10 @@ def test_each_step_and_each_microbatch_has_its_own_dropout_key():
         return params['w'] * 0, Sums(jnp.zeros(1), jnp.zeros(1))
 
     sgd, params = optax.sgd(1.0), {'w': jnp.float32(0)}
-    shardings = jax.tree.map(lambda x: x.sharding, params)
     for step in (0, 1):
         state = TrainState(jnp.int32(step), params, sgd.init(params))
-        train_step(loss, sgd, 'tokens', 0, shardings, state, {'decoder_loss_weights': WEIGHTS})
+        batch = {'decoder_loss_weights': WEIGHTS}
+        train_step(partial(gradients, loss), sgd, 'tokens', 0, state, batch)
     jax.effects_barrier()
     assert len(set(keys)) == 2 * len(WEIGHTS)
 
