@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fsa_jax.configs import MeshConfig, TrainConfig
+from fsa_jax.model.layers import random_words
 from fsa_jax.partition import Partition
 from fsa_jax.train.checkpoint import Checkpoints
 from fsa_jax.train.job import prepare
@@ -28,10 +30,25 @@ def main(packed: Path, output: Path, cache: Path) -> None:
     assert jax.device_count() == 8
     for preset, mesh in MESHES.items():
         training.train(packed, output / preset, cache, **KNOBS, **mesh, preset=preset)
+    assert_dropout_words_are_those_of_one_device()
     restored = [np.concatenate([x.ravel() for x in map(np.asarray, jax.tree.leaves(state))])
                 for state in restore_on_fewer(packed, output / 'fsdp_tp', cache)]  # fmt: skip
     for state in restored[1:]:
         np.testing.assert_array_equal(state, restored[0])
+
+
+def assert_dropout_words_are_those_of_one_device() -> None:
+    partition = Partition.from_config(MeshConfig(data=4, fsdp=2))
+    key = jax.random.key(3)
+    for shape in (8, 5, 7), (4, 3, 2, 9):
+
+        def words(_, batch, key, shape=shape):
+            drawn = random_words(key, (batch.shape[1], *shape[1:]))
+            return jax.lax.all_gather(drawn, 'data', tiled=True)
+
+        with partition.context():
+            drawn = jax.jit(partition.data_parallel(words))(0, jnp.zeros((1, shape[0])), key)
+        np.testing.assert_array_equal(drawn, jax.random.bits(key, shape, jnp.uint32))
 
 
 def restore_on_fewer(packed: Path, folder: Path, cache: Path):

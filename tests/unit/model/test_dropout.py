@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsa_jax.model.layers import Dropout
+from fsa_jax.model.layers import Dropout, _product
 
 
 def dropped(rate: float, shape: tuple[int, ...], dtype=jnp.float32) -> np.ndarray:
@@ -32,3 +32,9 @@ def test_nothing_and_everything():
     assert (dropped(0.0, (2, 3)) == 1).all()
     assert (dropped(1.0, (2, 3)) == 0).all()
     assert dropped(0.1, (2, 3), jnp.bfloat16).dtype == jnp.bfloat16
+
+
+def test_products_of_words_have_64_bits():
+    x = [0, 1, 2**31 + 12345, 2**32 - 1]
+    high, low = _product(jnp.array(x, jnp.uint32), 4_000_000_007)
+    assert [(int(h) << 32) + int(w) for h, w in zip(high, low)] == [n * 4_000_000_007 for n in x]
