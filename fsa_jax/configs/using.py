@@ -52,6 +52,16 @@ class PredictConfig(Config):
     text_field: str = knob('text', 'column of the text')
     id_field: str = knob('', 'column of the id; empty: the row number')
     task: str = knob('', "name recorded with your own file's rows; picks task_max_new_tokens")
+    metric: str = knob(
+        '', "what your own file's rows are answered with: 'atsa', 'acsa' or 'atsa:good,bad'"
+    )
+    constrained: bool = knob(
+        False,
+        'only texts that the scorer keeps: terms of the sentence, categories of the inventory',
+    )
+    categories: tuple[str, ...] = knob(
+        (), 'the inventory of constrained ACSA: names, or one file with a category a line'
+    )
     input_length: int = knob(512, 'most input ids; longer rows are cut and flagged', low=1)
     chunk: int = knob(
         1024, 'rows read, decoded and written together: what a kill can cost', low=1, free=True
@@ -59,6 +69,12 @@ class PredictConfig(Config):
     compilation_cache: str = knob(
         '', 'folder of compiled programs; empty: ~/.cache/fsa_jax/xla', free=True
     )
+
+    def check(self):
+        if self.constrained and self.input and not self.metric:
+            raise UserError(
+                "PredictConfig.constrained of your own file needs PredictConfig.metric: 'atsa' or 'acsa'"
+            )
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,16 @@ class Vocabulary:
         Special ids and ids beyond the vocabulary are skipped; `[NL]` is written out, and a word after
         it keeps its space ('a[NL] b').
         """
-        pieces = [self._strings[i] for i in ids if i in self._strings]
-        if not pieces:
-            return ''
-        return pieces[0].replace(_SPACE, '') + ''.join(pieces[1:]).replace(_SPACE, ' ')
+        return ''.join(self.decode_pieces(ids))
+
+    def decode_pieces(self, ids: Iterable[int]) -> list[str]:
+        """What each id adds to `decode(ids)`: '' where it is skipped."""
+        pieces, space = [], ''
+        for i in ids:
+            piece = self._strings.get(i)
+            pieces.append('' if piece is None else piece.replace(_SPACE, space))
+            space = space if piece is None else ' '  # the first piece loses its word boundary
+        return pieces
 
     @cached_property
     def _strings(self) -> dict[int, str]:

@@ -21,13 +21,11 @@ from fsa_jax.records import POLARITIES
 WORD = re.compile(r'\w+|[^\w\s]')
 MAX_TERM_WORDS = 24  # the longest term of the published training sets has 23
 _SEPARATORS = frozenset('|;')
+_MOST_PARTS = 200_000  # remembered with their ids
 
 
 class Grammar:
-    """Automata of sentences (ATSA) or of an inventory of categories (ACSA).
-
-    `unrepresentable` counts the spans met so far that the vocabulary cannot write.
-    """
+    """Automata of sentences (ATSA) or of an inventory of categories (ACSA)."""
 
     def __init__(self, vocabulary: Vocabulary, polarities: Sequence[str] = POLARITIES):
         """UserError for polarities that the vocabulary cannot write, or that split the text form."""
@@ -37,7 +35,6 @@ class Grammar:
                 '(SentencePiece: split_by_whitespace=true); decode without it'
             )
         self.vocabulary = vocabulary
-        self.unrepresentable = 0
         self._parts: dict[str, list[int] | None] = {}
         self._bar, self._semicolon = vocabulary.encode('|'), vocabulary.encode(';')
         self._polarities = [self._ids(polarity, 'polarity') for polarity in polarities]
@@ -50,34 +47,40 @@ class Grammar:
             table.add(table.pair, [*ids, *self._bar], table.polarity)
         return self._automaton(table)
 
-    def of_sentences(self, sentences: Sequence[str]) -> list[Automaton]:
-        """For each sentence the automaton of pairs whose first half is a span of its words."""
+    def of_sentences(self, sentences: Sequence[str]) -> tuple[list[Automaton], list[int]]:
+        """For each sentence the automaton of pairs whose first half is a span of its words, and how
+        many of its spans the vocabulary cannot write."""
+        if len(self._parts) > _MOST_PARTS:
+            self._parts.clear()
         self._learn({part for text in sentences for part in _parts(text)})
-        return [self._of_sentence(text) for text in sentences]
+        made = [self._of_sentence(text) for text in sentences]
+        return [automaton for automaton, _ in made], [lost for _, lost in made]
 
-    def _of_sentence(self, sentence: str) -> Automaton:
+    def _of_sentence(self, sentence: str) -> tuple[Automaton, int]:
         table = self._table()
         words = [match.span() for match in WORD.finditer(sentence)]
-        for first in range(len(words)):
+        lost = sum(
             self._add_terms(table, sentence, words[first : first + MAX_TERM_WORDS])
-        return self._automaton(table)
+            for first in range(len(words))
+        )
+        return self._automaton(table), lost
 
-    def _add_terms(self, table: '_Table', sentence: str, words: list[tuple[int, int]]) -> None:
-        """Adds the spans that begin with the first of `words`."""
-        state, begin = table.pair, words[0][0]
+    def _add_terms(self, table: '_Table', sentence: str, words: list[tuple[int, int]]) -> int:
+        """Adds the spans that begin with the first of `words`; how many cannot be written."""
+        state, begin, lost = table.pair, words[0][0], 0
         ids: list[int] | None = []
         for number, (start, end) in enumerate(words):
             previous = words[number - 1][1] if number else start
             if start > previous:  # a new part: the one before is whole
                 if ids is None or sentence[previous:start] != ' ':
-                    self.unrepresentable += len(words) - number
-                    return
+                    return lost + len(words) - number
                 state, begin = table.walk(state, ids), start
             ids = self._parts_ids(sentence[begin:end])
             if ids is None:
-                self.unrepresentable += 1
+                lost += 1
             else:
                 table.add(state, [*ids, *self._bar], table.polarity)
+        return lost
 
     def _table(self) -> '_Table':
         """Polarities and the end; no pairs yet."""

@@ -22,6 +22,7 @@ from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
+from fsa_jax.evaluate.constraints import Constraints
 from fsa_jax.evaluate.inputs import read_rows
 from fsa_jax.partition import Partition
 from fsa_jax.records import Prediction, to_json
@@ -67,11 +68,16 @@ def run(
         total, rows = _packed_rows(PackedFolder(source), config, decode, model.vocabulary)
     else:
         total, rows = _own_rows(source, config, model.vocabulary)
+    constraints = Constraints(model.vocabulary, config.categories) if config.constrained else None
     with _Writer(out) as writer, progress.track('predict', total, 'rows', writer.rows) as bar:
         rows = itertools.islice(rows, writer.rows, None)
-        for predictions in predict(rows, model, config, decode, mesh, first=writer.rows):
+        for predictions in predict(
+            rows, model, config, decode, mesh, constraints, first=writer.rows
+        ):
             writer.write(predictions)
             bar.update(len(predictions))
+    if constraints is not None:
+        out.counts['spans_not_representable'] = constraints.unrepresentable
     if writer.flags:
         progress.say(
             'rows flagged: ' + ', '.join(f'{n:,} {flag}' for flag, n in writer.flags.items())
@@ -84,13 +90,14 @@ def predict(
     config: PredictConfig,
     decode: DecodeConfig,
     mesh: MeshConfig,
+    constraints: Constraints | None = None,
     *,
     first: int = 0,
 ) -> Iterator[list[Prediction]]:
     """Predictions of `rows` in order, a chunk at a time; a chunk holds rows of one task.
 
     `first` is the number of the first row: a sampled text depends on the number of its row and the
-    seed, on nothing else.
+    seed, on nothing else. With `constraints` every text is one that its scorer keeps whole.
     """
     partition = Partition.from_config(mesh)
     generator = Generator(model.config, decode, partition)
@@ -99,11 +106,16 @@ def predict(
         task = chunk[0].prediction.task
         decoded = [i for i, row in enumerate(chunk) if row.input_ids]
         texts = [''] * len(chunk)
+        automata = None
+        if constraints is not None:
+            sentences = [chunk[i].prediction.sentence for i in decoded]
+            automata = constraints.automata(chunk[0].prediction.metric, sentences)
         generated = generator.generate(
             params,
             [chunk[i].input_ids for i in decoded],
             decode.task_max_new_tokens.get(task, decode.max_new_tokens),
             rows=[first + i for i in decoded],
+            automata=automata,
         )
         for i, ids in zip(decoded, generated):
             texts[i] = model.vocabulary.decode(ids)
@@ -148,7 +160,15 @@ def _own_rows(path: Path, config: PredictConfig, vocabulary: Vocabulary):
                 input_ids, flags = _cut(full, config.input_length)
             yield Row(
                 input_ids,
-                Prediction(row.id, row.text, '', task=config.task, flags=flags, extra=row.extra),
+                Prediction(
+                    row.id,
+                    row.text,
+                    '',
+                    task=config.task,
+                    metric=config.metric,
+                    flags=flags,
+                    extra=row.extra,
+                ),
             )
 
     return total, rows()

@@ -77,7 +77,8 @@ class ModelFolder:
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def step(self, which: str = 'auto', seed: int | None = None) -> int:
-        """The step of the 'latest' or 'best' checkpoint; 'auto' is best where the run kept one.
+        """The step of the 'latest' or 'best' checkpoint, or a step by its number; 'auto' is best
+        where the run kept one.
 
         Of seeds that trained together, one has to be named.
         """
@@ -87,6 +88,10 @@ class ModelFolder:
             raise UserError(f'{self.folder} holds no checkpoint yet')
         if self.group:
             return self.group['best'][str(seed)]['step']
+        if which.isdigit():
+            if int(which) not in there:
+                raise UserError(f'{self.folder} has no checkpoint {which}; it has {there}')
+            return int(which)
         if which == 'latest' or (which == 'auto' and best is None):
             return there[-1]
         if best is None or best['step'] not in there:
