@@ -13,6 +13,7 @@ from random import Random
 from typing import NamedTuple
 
 from fsa_jax.configs import LabConfig
+from fsa_jax.corpus.parse import parse_analysis
 from fsa_jax.corpus.words import words
 from fsa_jax.data.json_records import read_json_records
 from fsa_jax.errors import UserError
@@ -24,18 +25,17 @@ Labeller = Callable[[str], bool | None]
 """Whether a review is implicit; None where that is not known."""
 
 _MOST_CUES = 1 / 3  # of the clauses of an implicit review
-_CLAUSE = re.compile(
-    r'[.!?;:,\n]+|\b(?:and|but|although|though|while|however|whereas|yet)\b', re.IGNORECASE
-)
-_BLOCK = re.compile(r'^\W*Opinion Target\b', re.MULTILINE)
-_IMPLIED = re.compile(r'\b(?:imply|implie[sd]|implying|implicit\w*|implication|infer\w*)\b')
+_CLAUSE = re.compile(r'[.!?;:,\n]+|\b(?:and|but|although|though|while|however|whereas|yet)\b', re.I)
+_IMPLIED = re.compile(r'\b(?:imply|implie[sd]|implying|implicit\w*|implication|infer\w*)\b', re.I)
 _LAB_REVIEWS = 500  # of each domain
 
 
 def cue_score(text: str) -> float:
-    """Share of the clauses of two words or more that hold a cue; 0 where there is no such clause."""
-    clauses = [c for c in map(words, _CLAUSE.split(text)) if len(c) > 1]
-    return sum(not _cues().isdisjoint(c) for c in clauses) / max(1, len(clauses))
+    """Share of the clauses that hold a cue; a single word that is none is no clause."""
+    clauses = list(map(words, _CLAUSE.split(text)))
+    stated = sum(not _cues().isdisjoint(clause) for clause in clauses)
+    plain = sum(len(clause) > 1 and _cues().isdisjoint(clause) for clause in clauses)
+    return stated / max(1, stated + plain)
 
 
 def by_cues(text: str) -> bool:
@@ -43,11 +43,11 @@ def by_cues(text: str) -> bool:
     return cue_score(text) <= _MOST_CUES
 
 
-def is_implied(analysis: str) -> bool | None:
+def is_implied(analysis: str, review: str) -> bool | None:
     """Whether an analysis calls at least half of its opinions implied; None: it lists none."""
-    blocks = _BLOCK.split(analysis)[1:]
-    implied = sum(bool(_IMPLIED.search(block)) for block in blocks)
-    return 2 * implied >= len(blocks) if blocks else None
+    opinions = parse_analysis(analysis, review).opinions
+    implied = sum(bool(_IMPLIED.search(opinion.reasoning)) for opinion in opinions)
+    return 2 * implied >= len(opinions) if opinions else None
 
 
 class Analyses:
@@ -55,7 +55,9 @@ class Analyses:
 
     def __init__(self, pairs: Iterable[tuple[str, str]]):
         """`pairs` are (review, analysis)."""
-        self._labels = {' '.join(words(review)): is_implied(answer) for review, answer in pairs}
+        self._labels = {
+            ' '.join(words(review)): is_implied(answer, review) for review, answer in pairs
+        }
 
     def __call__(self, text: str) -> bool | None:
         return self._labels.get(' '.join(words(text)))

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from datasketch import MinHash
 
 _SHINGLE = 3  # words
 _PERMUTATIONS = 64
@@ -22,6 +21,8 @@ class NearDuplicates:
     """Reviews kept so far, told by a number each; `words_of` gives the words of one of them again."""
 
     def __init__(self, threshold: float, words_of: Callable[[int], Sequence[str]]):
+        from datasketch import MinHash  # 2 s: it imports scipy.integrate
+
         self.threshold, self._words_of = threshold, words_of
         self._rows = band_rows(threshold)
         self._seen: dict[int, int] = {}  # hash of a band -> the review that had it first

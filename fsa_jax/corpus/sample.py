@@ -60,9 +60,10 @@ def _benchmark(out: manifest.Output, config: ReviewsConfig) -> Benchmark | None:
             'what a student is tested on may be among what it learns from'
         )
         return None
+    benchmark = read_benchmark(config.benchmarks)
     for number, path in enumerate(config.benchmarks):
         out.read(f'benchmarks/{number}', path)
-    return read_benchmark(config.benchmarks)
+    return benchmark
 
 
 def _labeller(out: manifest.Output, config: ReviewsConfig) -> Labeller | None:

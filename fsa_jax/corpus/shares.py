@@ -91,7 +91,7 @@ def _largest(there: Mapping[Cell, int], config: ReviewsConfig) -> int:
 def _too_few(cell: Cell, count: int, there: Mapping[Cell, int], config: ReviewsConfig) -> str:
     stars, implicit = cell
     kind = {True: 'implicit ', False: 'explicit ', None: ''}[implicit]
-    rated = f' of {stars} stars' if stars else ''
+    rated = f' of {stars} star{"s" * (stars > 1)}' if stars else ''
     if config.balance == 'quotas':
         remedy = 'lower ReviewsConfig.quotas'
     else:

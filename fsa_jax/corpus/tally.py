@@ -13,7 +13,7 @@ from fsa_jax.corpus.shares import Cell
 
 EXACT = 'exact duplicate'
 BENCHMARK = 'holds a benchmark sentence (set aside)'
-NOT_ANALYSED = 'not in the earlier analysis'
+NOT_ANALYSED = 'no opinions in the earlier analysis'
 NEAR = 'near duplicate'
 _REASONS = {
     NO_TEXT: 'ReviewsConfig.text_field',
