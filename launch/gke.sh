@@ -6,6 +6,7 @@
 #     --queue=Q           Kueue's local queue; default multislice-queue, as xpk sets clusters up; none: --queue=
 #     --service-account=A Kubernetes service account with access to the bucket; default: default
 #     --secret=S          a Kubernetes secret whose entries become environment variables (HF_TOKEN)
+#     --claim=PVC         a volume that all workers may write, mounted at /data
 #     --spot              on spot nodes
 #     --detach            do not wait and stream
 #     --delete            only delete the JobSet
@@ -16,8 +17,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
-name='' topology='' image='' slices=1 queue=multislice-queue service_account=default secret='' spot='' detach='' delete=''
-parse 'name topology image slices max-restarts queue service-account secret spot! detach! delete!' "$@"
+name='' topology='' image='' slices=1 queue=multislice-queue service_account=default secret='' claim='' spot='' detach='' delete=''
+parse 'name topology image slices max-restarts queue service-account secret claim spot! detach! delete!' "$@"
 need name
 check_name "$name"
 
@@ -97,6 +98,13 @@ ${secret:+                  envFrom:
                       google.com/tpu: $chips
                     limits:
                       google.com/tpu: $chips
+${claim:+                  volumeMounts:
+                    - name: data
+                      mountPath: /data
+              volumes:
+                - name: data
+                  persistentVolumeClaim:
+                    claimName: $claim}
 END
 }
 

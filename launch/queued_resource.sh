@@ -4,6 +4,7 @@
 #   ./launch/queued_resource.sh --name=NAME --topology=v5e:16x16 --zone=ZONE [options] -- train --gin_file=F --output=gs://…
 #     --slices=N          slices that train together (multislice); default 1
 #     --project=P         else gcloud's own
+#     --setup=COMMAND     runs on every worker first, such as the mount of a folder that all of them share
 #     --spot              cheaper, may be preempted
 #     --reserved          from the project's reservation
 #     --max-restarts=N    after preemptions and crashes; default 100
@@ -14,8 +15,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=slices.sh
 source "$(dirname "${BASH_SOURCE[0]}")/slices.sh"
 
-name='' topology='' zone='' project='' spot='' reserved='' keep='' delete='' slices=1 max_restarts=100
-parse 'name topology zone project slices max-restarts spot! reserved! keep! delete!' "$@"
+name='' topology='' zone='' project='' setup='' spot='' reserved='' keep='' delete='' slices=1 max_restarts=100
+parse 'name topology zone project setup slices max-restarts spot! reserved! keep! delete!' "$@"
 need name zone
 where=(--zone="$zone" ${project:+--project="$project"})
 cd "$ROOT"

@@ -1,11 +1,12 @@
 # A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `provision` (rents the machines
 # and waits until they are there), `is_up` (whether they still are) and `release` (gives them back), and sets `name`,
-# `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them) and `max_restarts`.
+# `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them), `setup` (a command for every
+# worker, or nothing) and `max_restarts`.
 # shellcheck shell=bash
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
-name='' nodes=() where=() max_restarts=100
+name='' nodes=() where=() setup='' max_restarts=100
 
 remote() { # remote NODE WORKER COMMAND: over ssh; its status, or 255 when the connection is lost
   run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3"
@@ -35,6 +36,7 @@ install() { # this commit, and its environment, on every worker
   local archive=${TMPDIR:-/tmp}/fsa_jax-$name.tar.gz
   run git archive --format=tar.gz --prefix=fsa_jax/ --output="$archive" HEAD || return
   retry 4 copy_to_all "$archive" fsa_jax.tar.gz || return
+  [ -z "$setup" ] || retry 3 on_all "$setup" || return
   retry 3 on_all 'tar -xzf fsa_jax.tar.gz && fsa_jax/launch/worker.sh setup --accelerator=tpu'
 }
 

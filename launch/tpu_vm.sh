@@ -3,6 +3,7 @@
 # streams the log of worker 0, starts again after a preemption, deletes it.
 #   ./launch/tpu_vm.sh --name=NAME --topology=v5e:4x4 --zone=ZONE [options] -- train --gin_file=F --output=gs://…
 #     --project=P         else gcloud's own
+#     --setup=COMMAND     runs on every worker first, such as the mount of a folder that all of them share
 #     --spot              cheaper, may be preempted
 #     --max-restarts=N    after preemptions and crashes; default 100
 #     --keep              leave the slice there at the end
@@ -14,8 +15,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=slices.sh
 source "$(dirname "${BASH_SOURCE[0]}")/slices.sh"
 
-name='' topology='' zone='' project='' spot='' keep='' delete='' max_restarts=100
-parse 'name topology zone project max-restarts spot! keep! delete!' "$@"
+name='' topology='' zone='' project='' setup='' spot='' keep='' delete='' max_restarts=100
+parse 'name topology zone project setup max-restarts spot! keep! delete!' "$@"
 need name zone
 nodes=("$name")
 where=(--zone="$zone" ${project:+--project="$project"})

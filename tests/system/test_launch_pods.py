@@ -20,12 +20,12 @@ STAGE = ['--', 'train', '--gin_file=run/distil_t5_base.gin', '--output=gs://buck
 ON_TPU = ['--name=distil', '--topology=v5e:4x4', '--zone=us-west4-a']
 TEACH = ['--', 'teach', '--gin.TeacherConfig.model=some/model', '--output=/data/generations']
 DRY_RUNS = {
-    'tpu_vm': [*ON_TPU, '--spot', *STAGE],
+    'tpu_vm': [*ON_TPU, '--spot', '--setup=sudo mount /mnt/fsa', *STAGE],
     'queued_resource': [*ON_TPU, '--slices=2', '--project=mine', *STAGE],
     'gke': ['--name=distil', '--topology=v5e:4x4', '--image=example/fsa:1', *STAGE],
     'gke_multislice': [
         '--name=distil', '--topology=v5p:4x4x4', '--image=example/fsa:1', '--slices=2', '--spot',
-        '--secret=tokens', *STAGE, "--gin.RowsConfig.rates={'a': 1.0, \"b\": 2.0}",
+        '--secret=tokens', '--claim=runs', *STAGE, "--gin.RowsConfig.rates={'a': 1.0, \"b\": 2.0}",
     ],
     'teacher_cluster_slurm': ['--on=slurm', '--name=teach', '--shards=4', '--gpus=4', *TEACH],
     'teacher_cluster_gke': [
