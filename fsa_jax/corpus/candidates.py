@@ -11,6 +11,7 @@ from fsa_jax.corpus.near_duplicates import NearDuplicates
 from fsa_jax.corpus.pool import Pool
 from fsa_jax.corpus.shares import Cell, check_filled, targets
 from fsa_jax.corpus.words import words
+from fsa_jax.errors import UserError
 from fsa_jax.progress import track
 from fsa_jax.records import Review
 
@@ -68,10 +69,20 @@ class Candidates:
                 bar.update()
         left = {cell: len(places) for cell, places in chosen.items()}
         if fixed:
-            check_filled(wanted, self.there | {c: n for c, n in left.items() if n < wanted[c]}, self._config)  # fmt: skip
+            self._check(wanted, left, dropped)
         else:
             wanted = targets(left, self._config)
         return {cell: chosen.get(cell, [])[:count] for cell, count in wanted.items()}, dropped
+
+    def _check(self, wanted: dict[Cell, int], left: dict[Cell, int], dropped: int) -> None:
+        """UserError when near duplicates left too few of a cell."""
+        short = {cell: left[cell] for cell, count in wanted.items() if left[cell] < count}
+        if any(self.there[cell] > self._limit for cell in short):
+            raise UserError(
+                f'{dropped:,} near duplicates used up the candidates, {self._limit:,} of each rating; '
+                'raise ReviewsConfig.near_duplicates, or set 0 to keep them'
+            )
+        check_filled(wanted, {**self.there, **short}, self._config)
 
     def _by_priority(self):
         """(cell, place) of all candidates, those of the smallest priority first."""

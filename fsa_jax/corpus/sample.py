@@ -43,6 +43,8 @@ def run(out: manifest.Output, config: ReviewsConfig) -> None:
         try:
             if not candidates.there:
                 raise UserError(tally.nothing_left(config.path))
+            if not any(stars for stars, _ in candidates.there):
+                say('no ratings: reviews are drawn as they come, rating weights do not apply')
             drawn, tally.near = candidates.draw()
         except UserError:
             tally.show()

@@ -152,6 +152,22 @@ def test_the_implicit_share_is_exact_by_cues_and_by_analysis(tmp_path, capsys):
     assert counts['implicit_labeller']['precision'] > 0.9
 
 
+def test_near_duplicates_that_leave_too_few_are_named(tmp_path, capsys, monkeypatch):
+    """Thirty reviews of which twenty say nearly the same."""
+    base = dumps.text(0, length=60)
+    texts = [f'{base} {dumps.NOUNS[n % 12]}{n}' for n in range(21)]
+    texts += [dumps.text(n) for n in range(1, 10)]
+    records = [dumps.yelp(n, text=text, stars=3.0) for n, text in enumerate(texts)]
+    path = tmp_path / 'reviews.json'
+    path.write_bytes(dumps.lines(records))
+    assert _sample(path, tmp_path / 'out', size=12) == 2
+    assert '12 reviews of 3 stars are asked for and 10 passed' in capsys.readouterr().err
+    assert len(_drawn(path, tmp_path / 'ten', size=10)) == 10
+    monkeypatch.setattr('fsa_jax.corpus.candidates._SPARE', 1)
+    assert _sample(path, tmp_path / 'out', size=12) == 2
+    assert 'near duplicates used up the candidates, 25' in capsys.readouterr().err
+
+
 def test_ids_are_unique(tmp_path):
     records = [dumps.yelp(n, review_id='same', stars=3.0) for n in range(4)]
     (tmp_path / 'reviews.json').write_bytes(dumps.lines(records))
