@@ -81,6 +81,26 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class CorpusExample:
+    """One pair of the sentiment-understanding corpus: `input` in, `target` out.
+
+    `opinions` are those of an analysis as they were read; `flags` say what was cut, corrected or kept
+    although a filter minds it.
+    """
+
+    id: str
+    domain: str
+    rating: float | None
+    kind: str
+    input: str
+    target: str
+    opinions: tuple[Opinion, ...] = ()
+    flags: tuple[str, ...] = ()
+    teacher: str = ''
+    prompt_hash: str = ''
+
+
+@dataclass(frozen=True)
 class Aspect:
     """One labelled opinion of a benchmark sentence. `start`/`end` are as stored: str, int or None."""
 

@@ -67,6 +67,15 @@ STAGES = {
             options=('TeacherConfig.shard',),
         ),
         Stage(
+            'corpus',
+            "teacher answers to a checked corpus, with a report on the teacher's quality",
+            'fsa_jax.corpus.build:run',
+            (c.CorpusConfig, c.FilterConfig),
+            positional='CorpusConfig.answers',
+            options=('CorpusConfig.compare',),
+            writes=False,
+        ),
+        Stage(
             'pack',
             'tokenise SeqIO tasks, or your own labels, into a token store',
             'fsa_jax.data.pack:run',

@@ -1,5 +1,6 @@
 """Is what a teacher says in the review? Targets, quotations, numbers and names against the text."""
 
+import difflib
 import functools
 import re
 import unicodedata
@@ -147,6 +148,9 @@ _GENERIC = frozenset(
         'waitress',
     ]
 )
+_ALIKE = 0.8  # of difflib: a misspelt target
+_SPELT = 5  # letters: shorter words are alike by chance
+_GAP = 3  # words between the words of a target that still name it
 _ANALYST = frozenset(
     [
         'aspect',
@@ -188,6 +192,7 @@ _EVIDENCE = (
     2  # content words of the reasoning that the review must share to carry an unnamed target
 )
 _WORDS = re.compile(r'[^\W_]+')
+_PLACED = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # a word of `words`, apostrophes in it
 _QUOTED = re.compile(
     r'"([^"\n]{2,400})"|“([^”\n]{2,400})”|(?<![\w\'])\'([^\'\n]{2,}(?:\'\w[^\'\n]*)*)\'(?!\w)|‘([^’\n]{2,400})’(?!\w)'
 )
@@ -271,6 +276,46 @@ class Source:
         if any(w in _GENERIC or w.removesuffix('s') in _GENERIC for w in named):
             return 'implicit'
         return 'implicit' if self._cited(reasoning, set(own)) else 'unsupported'
+
+    def ground(self, target: str) -> str:
+        """The words of the review that a target stands for, '' where there are none.
+
+        The shortest run of words that holds all its content stems; else words spelt much like it.
+        """
+        own = set(content_stems(target))
+        if len(self._places) != len(self.words):  # NFKC made more words of the text than it shows
+            return ''
+        spans = self._spans(own) if own else []
+        if spans:
+            start, end = min(spans, key=lambda span: (span[1] - span[0], span[0]))
+            return self.text[self._places[start][0] : self._places[end][1]]
+        size = max(1, len(words(target)))
+        runs = {' '.join(self.words[i : i + size]): i for i in range(len(self.words) - size + 1)}
+        spelt = ' '.join(words(target))
+        near = difflib.get_close_matches(spelt, runs, n=1, cutoff=_ALIKE)
+        if near and len(spelt) >= _SPELT:
+            start = runs[near[0]]
+            return self.text[self._places[start][0] : self._places[start + size - 1][1]]
+        return ''
+
+    def _spans(self, own: set[str]) -> list[tuple[int, int]]:
+        """(first, last) index of the runs of words that hold all of `own`, hardly longer than it."""
+        stems = [stem(w) for w in self.words]
+        longest = len(own) + _GAP
+        found = []
+        for start, first in enumerate(stems):
+            if first not in own:
+                continue
+            for end in range(start, min(start + longest, len(stems))):
+                if own <= set(stems[start : end + 1]):
+                    found.append((start, end))
+                    break
+        return found
+
+    @functools.cached_property
+    def _places(self) -> list[tuple[int, int]]:
+        """Where each of `words` stands in the text."""
+        return [m.span() for m in _PLACED.finditer(self.text)]
 
     def _cited(self, reasoning: str, own: set[str]) -> bool:
         """Whether the reasoning holds a quotation, or enough words, of the review."""

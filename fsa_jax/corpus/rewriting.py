@@ -18,7 +18,9 @@ _HEADING = re.compile(
     r'|(?:first[- ]person\s+)?(?:review|version|answer|response|output))\s*:\**\s*',
     re.IGNORECASE,
 )
-_NEXT = re.compile(r'\W*(?:your task|task|original|rewritten|revised|rewrite)\b[^:\n]{0,30}:', re.IGNORECASE)
+_NEXT = re.compile(
+    r'\W*(?:your task|task|original|rewritten|revised|rewrite)\b[^:\n]{0,30}:', re.IGNORECASE
+)
 _COMMENT = re.compile(
     r'\W*(?:(?:please|kindly)?\s*let me know\b|i hope this\b|feel free\b|word count\b|'
     r'(?:note|n\.?b|id|confidence|consent|disclaimer|explanation|reasoning|sentiment|rating|changes|keywords?|tags?|'
@@ -26,21 +28,56 @@ _COMMENT = re.compile(
     r'(?:review|version|text)\b|(?:this|the) (?:rewrite|rewriting|revision)\b|in this (?:rewrite|rewriting|version)\b)',
     re.IGNORECASE,
 )  # fmt: skip
-_FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine|myself|we|us|our|ours|ourselves)\b", re.IGNORECASE)
+_FIRST_PERSON = re.compile(r'\b(?:i|me|my|mine|myself|we|us|our|ours|ourselves)\b', re.IGNORECASE)
 _NUMBER = re.compile(r'\d+(?:[.,:/]\d+)*')
 _NUMBER_WORDS = {
     word: str(value)
     for value, word in enumerate(
-        'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen '
-        'sixteen seventeen eighteen nineteen twenty'.split()
+        ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen', 'sixteen', 'seventeen', 'eighteen', 'nineteen', 'twenty']
     )
 } | {'thirty': '30', 'forty': '40', 'fifty': '50', 'hundred': '100', 'thousand': '1000', 'dozen': '12', 'couple': '2',
      'twice': '2', 'first': '1', 'second': '2', 'third': '3', 'fourth': '4', 'fifth': '5', 'half': '0.5'}  # fmt: skip
-_COUNTED = frozenset(_NUMBER_WORDS) - {'zero', 'one', 'two', 'first', 'second', 'third', 'half', 'couple', 'twice'}
+_COUNTED = frozenset(_NUMBER_WORDS) - {
+    'zero',
+    'one',
+    'two',
+    'first',
+    'second',
+    'third',
+    'half',
+    'couple',
+    'twice',
+}
 _NAME = re.compile(r"(?<=[a-z0-9,’'] )[A-Z][A-Za-z]*[a-z][A-Za-z]*(?:’s|'s)?")  # inside a sentence
 _NO_NAMES = frozenset(
-    'i monday tuesday wednesday thursday friday saturday sunday january february march april may june july august '
-    'september october november december mr mrs ms dr english american'.split()
+    [
+        'i',
+        'monday',
+        'tuesday',
+        'wednesday',
+        'thursday',
+        'friday',
+        'saturday',
+        'sunday',
+        'january',
+        'february',
+        'march',
+        'april',
+        'may',
+        'june',
+        'july',
+        'august',
+        'september',
+        'october',
+        'november',
+        'december',
+        'mr',
+        'mrs',
+        'ms',
+        'dr',
+        'english',
+        'american',
+    ]
 )
 _COPY = 5  # words of a run that counts as copied
 _ENDS = tuple('.!?…"”\'’)]*')
@@ -123,7 +160,9 @@ def _new_numbers(text: str, own: list[str], source: Source) -> tuple[str, ...]:
     there = {n.strip('.,') for n in _NUMBER.findall(source.text)}
     there |= {part for number in there for part in re.split(r'\D', number)}
     there |= {_NUMBER_WORDS[w] for w in source.words if w in _NUMBER_WORDS}
-    said = {n: n for n in _NUMBER.findall(text)} | {w: _NUMBER_WORDS[w] for w in own if w in _COUNTED}
+    said = {n: n for n in _NUMBER.findall(text)} | {
+        w: _NUMBER_WORDS[w] for w in own if w in _COUNTED
+    }
     return tuple(
         written
         for written, value in said.items()

@@ -2,7 +2,8 @@
 
 A corpus is a file or a folder of .json and .jsonl files (searched through, in order of their paths):
 
-* our own form: JSON lines of records.Generation, in `train*.jsonl`, `validation*.jsonl`, …;
+* our own forms: JSON lines of records.Generation (`fsa teach`) or records.CorpusExample (`fsa
+  corpus`), in `train*.jsonl`, `validation*.jsonl`, …;
 * the published 100 files, `{analysis,rewrite}/…/{restaurant,computer}/<name>.json`: the path tells
   the kind of prompt;
 * published answers in single files: an analysis starts with `Opinion Target 1:`, the rest are
@@ -20,12 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fsa_jax import manifest
 from fsa_jax.data.benchmark_files import data_root
 from fsa_jax.data.json_records import read_json_records
 from fsa_jax.data.shards import check_shards
 from fsa_jax.errors import UserError
-from fsa_jax.records import Generation
+from fsa_jax.records import CorpusExample, Generation
 
+EXAMPLES = 'data'  # folder of the examples in an output of `fsa corpus`
 KINDS = ('analysis', 'rewriting')
 SPLITS = ('train', 'validation', 'test')
 _REVIEWS = ('Text', 'input_text')
@@ -49,8 +52,11 @@ def corpus_root(corpus: str | Path = '', data_dir: str | Path = '') -> Path:
 def corpus_files(path: Path) -> dict[str, list[Path]]:
     """The files of each split that the names of the files tell; others belong to 'train'.
 
-    Raises UserError when the folder holds outputs of `fsa teach` that are not a whole job.
+    Of an output of `fsa corpus` those are the files in its folder `data`. Raises UserError when the
+    folder holds outputs of `fsa teach` that are not a whole job.
     """
+    if (path / manifest.MANIFEST).is_file() and (path / EXAMPLES).is_dir():
+        path = path / EXAMPLES
     check_shards(path)
     files = (
         sorted(f for f in path.rglob('*') if _holds_answers(f, path)) if path.is_dir() else [path]
@@ -83,18 +89,28 @@ def read_generations(
     path = Path(path)
     files = corpus_files(path)
     hashed = 'validation' not in files and split in ('train', 'validation')
-    for file in files.get('train' if hashed else split, []):
-        told_kind, domain = _told_by_path(file, path)
+    for generation, review in _read(files.get('train' if hashed else split, []), path, kind):
+        if not hashed or (split == 'validation') == _held_out(review, validation_fraction):
+            yield generation
+
+
+def read_answers(path: str | Path) -> Iterator[tuple[Generation, str]]:
+    """(answer, review) of every answer of all splits: the review without the prompt before it."""
+    path = Path(path)
+    for files in corpus_files(path).values():
+        yield from _read(files, path)
+
+
+def _read(files: list[Path], root: Path, kind: str = '') -> Iterator[tuple[Generation, str]]:
+    for file in files:
+        told_kind, domain = _told_by_path(file, root)
         if kind and told_kind and told_kind != kind:
             continue
         for where, record in read_json_records(file):
             generation = to_generation(record, where, told_kind, domain)
-            if kind and generation.kind != kind:
-                continue
-            if not hashed or (split == 'validation') == _held_out(
-                generation.input, validation_fraction
-            ):
-                yield generation
+            if not kind or generation.kind == kind:
+                prompt = record.get('prompt') or ''
+                yield generation, generation.input.removeprefix(prompt)
 
 
 def to_generation(
@@ -103,6 +119,8 @@ def to_generation(
     """A record of any known form; `kind` and `domain` are what its path tells."""
     if 'input' in record and 'output' in record:
         return _own(record, where, kind, domain)
+    if 'input' in record and 'target' in record:
+        return _example(record, where)
     answers = [k for k in record if k == 'output_text' or k.endswith('_response')]
     reviews = [k for k in _REVIEWS if k in record]
     if len(answers) != 1 or len(reviews) != 1:
@@ -142,6 +160,22 @@ def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generati
         'output': output,
     }
     return Generation(**values)
+
+
+def _example(record: dict[str, Any], where: str) -> Generation:
+    """An example of `fsa corpus`: its target is what the student learns to write."""
+    known = CorpusExample.__dataclass_fields__.keys()
+    if record.keys() != known:
+        odd = sorted(record.keys() ^ known)[0]
+        raise UserError(
+            f'{where}: not an example of `fsa corpus`: unknown or missing field {odd!r}'
+        )
+    same = ('id', 'kind', 'domain', 'rating', 'teacher', 'prompt_hash')
+    return Generation(
+        input=_text(record, 'input', where),
+        output=_text(record, 'target', where),
+        **{name: record[name] for name in same},
+    )
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:
