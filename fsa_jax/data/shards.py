@@ -31,7 +31,7 @@ def check_shards(path: str | Path) -> None:
     counts: dict[str, int] = {}
     for file in sorted(path.rglob(manifest.MANIFEST)):
         content = manifest.read(file.parent)
-        if content['stage'] == 'teach':
+        if content.get('stage') == 'teach':
             _check_files(file.parent, content['files'])
             job, (index, count) = (
                 content['counts']['job'],
