@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fsa_jax import manifest, progress, stages
+from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.configs import PackConfig, TrainData, VocabularyConfig
 from fsa_jax.data import overlap
 from fsa_jax.data.store import Header, TokenBatch, TokenStore
@@ -22,7 +23,6 @@ from fsa_jax.data.store_writer import StoreWriter, interleave
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 
-VOCABULARY = 'vocabulary'
 _SHARES = '.shares'
 _POLL_SECONDS = 0.5
 _SHARED: dict[str, Any] = {}  # of a worker process, with its parent: pairs written, and stop

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from fsa_jax import manifest
+from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.records import Example, from_json
@@ -265,7 +266,7 @@ class PackedFolder:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the ids."""
-        return Vocabulary.load(self.folder / 'vocabulary')
+        return Vocabulary.load(self.folder / VOCABULARY)
 
     def check_vocabulary(self, vocabulary: Vocabulary, whose: str) -> None:
         """UserError unless `vocabulary`, that of `whose` (a folder), is the one of this data."""

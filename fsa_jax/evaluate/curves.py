@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from fsa_jax.artifacts import METRICS
 from fsa_jax.errors import UserError
 
-METRICS = 'metrics.jsonl'
 SERIES_COLOURS = 8  # the stylesheet defines --series-0 to --series-7
 MOST_POINTS = 150  # longer series are averaged in bins: a page of ten runs stays small
 _INK = '#010101'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax import manifest, progress
+from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
 from fsa_jax.data.store import PackedFolder, TokenStore
@@ -28,7 +29,6 @@ from fsa_jax.partition import Partition
 from fsa_jax.records import Prediction, to_json
 from fsa_jax.train.checkpoint import ModelFolder, open_model
 
-PREDICTIONS = 'predictions.jsonl'
 _MARK = '.predictions.mark.json'
 
 

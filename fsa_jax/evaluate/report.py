@@ -15,10 +15,11 @@ from typing import Any
 import jinja2
 
 from fsa_jax import manifest
+from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import ReportConfig
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import curves, lineage, table
-from fsa_jax.evaluate.score import EXAMPLES, SCORES, Judged
+from fsa_jax.evaluate.score import EXAMPLES, Judged
 from fsa_jax.records import read_jsonl
 
 RIGHT_SHARE = 4  # one example in four may be a right one: a page of mistakes alone misleads

@@ -34,13 +34,14 @@ from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import manifest, stages, text_format
+from fsa_jax.artifacts import PREDICTIONS, SCORES
 from fsa_jax.configs import ScoreConfig
 from fsa_jax.data.store import PackedFolder
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import baseline, bootstrap, f1
 from fsa_jax.records import Prediction, read_jsonl, write_jsonl
 
-SCORES, EXAMPLES = 'scores.json', 'examples.jsonl'
+EXAMPLES = 'examples.jsonl'
 SUBSETS = ('normal', 'implicit', 'multiple', 'explicit')  # those that come first, in this order
 
 
@@ -82,7 +83,7 @@ def run(out: manifest.Output, config: ScoreConfig) -> None:
 
 def read_predictions(folder: Path) -> dict[str, list[Prediction]]:
     """The rows of a predict folder by task, in order; UserError where a row has no gold."""
-    path = folder / 'predictions.jsonl'
+    path = folder / PREDICTIONS
     if not path.is_file():
         raise UserError(
             f'ScoreConfig.predictions={folder} has no {path.name}; is it of `fsa predict`?'

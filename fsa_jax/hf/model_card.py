@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from fsa_jax import configs, manifest
+from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import T5Config
 from fsa_jax.errors import UserError
 
@@ -70,9 +71,9 @@ def _front_matter(name: str, entries: list[tuple[str, str, dict[str, Any]]]) -> 
 
 def _scored(folder: Path, model: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(task, subset, values) of a score folder."""
-    path = folder / 'scores.json'
+    path = folder / SCORES
     if not path.is_file():
-        raise UserError(f'ExportConfig.scores: {folder} has no scores.json; is it of `fsa score`?')
+        raise UserError(f'ExportConfig.scores: {folder} has no {SCORES}; is it of `fsa score`?')
     for entry in _inputs(folder):
         if entry['name'].endswith('model') and entry['sha256'] != manifest.digest(model):
             raise UserError(

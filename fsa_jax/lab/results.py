@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fsa_jax import environment, manifest
+from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import DemoConfig
 
 RESULTS = 'results.json'
@@ -73,7 +74,7 @@ def _subsets(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _task(scores: Path) -> dict[str, Any]:
     """What `fsa score` says of the one task in the folder."""
-    (task,) = json.loads((scores / 'scores.json').read_text())['tasks'].values()
+    (task,) = json.loads((scores / SCORES).read_text())['tasks'].values()
     return task
 
 

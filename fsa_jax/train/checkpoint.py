@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 from jax import Array
 from orbax.checkpoint import checkpoint_managers
 
+from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
@@ -36,7 +37,7 @@ from fsa_jax.partition import abstract_params
 from fsa_jax.progress import say
 from fsa_jax.train.state import GroupState, TrainState
 
-MODEL, VOCABULARY, CHECKPOINTS, BEST = 'model.json', 'vocabulary', 'checkpoints', 'best.json'
+MODEL, CHECKPOINTS, BEST = 'model.json', 'checkpoints', 'best.json'
 SEEDS = 'seeds.json'
 
 State = TypeVar('State', TrainState, GroupState)

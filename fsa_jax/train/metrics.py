@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 
+from fsa_jax.artifacts import METRICS
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.manifest import write_atomic
 from fsa_jax.train.checkpoint import BEST
 
-METRICS, TENSORBOARD = 'metrics.jsonl', 'tensorboard'
+TENSORBOARD = 'tensorboard'
 VALIDATION = 'validation/'
 Row = dict[str, Any]
 
