@@ -3,6 +3,8 @@
 import contextlib
 import os
 import platform
+from collections import Counter
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ PACKAGES = (
 )
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory and system."""
+def machine(devices: Iterable[Any] = ()) -> dict[str, Any]:
+    """Processor, cores this process may use, memory and system.
+
+    `devices`, where the caller computes on some (`jax.devices()`), are counted by kind: 'TPU v5 lite'.
+    """
     pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     return {
         'cpu': _cpu_model(),
@@ -29,6 +34,7 @@ def machine() -> dict[str, Any]:
         else os.cpu_count(),
         'memory_gb': round(pages / 1e9, 1),
         'system': platform.platform(),
+        'devices': dict(Counter(device.device_kind for device in devices)),
     }
 
 

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Output:
     resumed: bool = False
     inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    devices: Sequence[Any] = ()  # what the stage computed on: jax.devices()
 
     def read(self, name: str, path: str | Path) -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest."""
@@ -214,7 +215,7 @@ def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: floa
         'inputs': out.inputs,
         'counts': out.counts,
         'files': _hash_files(out.folder),
-        'machine': environment.machine(),
+        'machine': environment.machine(out.devices),
         'versions': environment.versions(),
         'wall_seconds': round(seconds, 3),
         'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -51,6 +52,22 @@ PRESETS = {'dp': _DP, 'fsdp': _FSDP, 'fsdp_tp': _FSDP_TP}
 def abstract_params(config: T5Config) -> Params:
     """Shapes and dtypes of the parameters of a model."""
     return jax.eval_shape(partial(init_params, config), jax.random.key(0))
+
+
+def check_params(config: T5Config, params: Params, where: str | Path) -> None:
+    """UserError names the first parameter, of those in `where`, whose shape is not that of `config`."""
+
+    def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {'/'.join(path_names(path)): tuple(leaf.shape) for path, leaf in leaves}
+
+    wanted, found = shapes(abstract_params(config)), shapes(params)
+    for name in sorted(wanted | found):
+        if wanted.get(name) != found.get(name):
+            raise UserError(
+                f'{where}: parameter {name} must have shape {wanted.get(name)} by T5Config; got '
+                f'{found.get(name)} (None: no such parameter)'
+            )
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -69,10 +69,12 @@ def run(
     else:
         total, rows = _own_rows(source, config, model.vocabulary)
     constraints = Constraints(model.vocabulary, config.categories) if config.constrained else None
+    partition = Partition.from_config(mesh)
+    out.devices = partition.mesh.devices.ravel()
     with _Writer(out) as writer, progress.track('predict', total, 'rows', writer.rows) as bar:
         rows = itertools.islice(rows, writer.rows, None)
         for predictions in predict(
-            rows, model, config, decode, mesh, constraints, first=writer.rows
+            rows, model, config, decode, partition, constraints, first=writer.rows
         ):
             writer.write(predictions)
             bar.update(len(predictions))
@@ -89,7 +91,7 @@ def predict(
     model: ModelFolder,
     config: PredictConfig,
     decode: DecodeConfig,
-    mesh: MeshConfig,
+    partition: Partition,
     constraints: Constraints | None = None,
     *,
     first: int = 0,
@@ -99,7 +101,6 @@ def predict(
     `first` is the number of the first row: a sampled text depends on the number of its row and the
     seed, on nothing else. With `constraints` every text is one that its scorer keeps whole.
     """
-    partition = Partition.from_config(mesh)
     generator = Generator(model.config, decode, partition)
     params = model.load_params(config.which, partition.params(model.config), config.seed)
     for chunk in _chunks(rows, config.chunk):

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flax.traverse_util import flatten_dict
-
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.hf import names, tokenizer, weights
+from fsa_jax.partition import check_params
 
 
 def save_pretrained(
@@ -41,7 +40,7 @@ def save_pretrained(
             f'the vocabulary needs {vocabulary.size} rows, but T5Config.vocab_size='
             f'{config.vocab_size}; is it of another model?'
         )
-    _check_shapes(config, params)
+    check_params(config, params, 'params')
     with _staged(Path(folder)) as work:
         tensors = ((tensor.name, array) for tensor, array in names.to_hf(config, params))
         weights.write(work, tensors, int(shard_gb * 1e9))
@@ -51,18 +50,6 @@ def save_pretrained(
             tokenizer.write(work, vocabulary)
         if card:
             (work / 'README.md').write_text(card, encoding='utf-8')
-
-
-def _check_shapes(config: T5Config, params: dict[str, Any]) -> None:
-    """The tree of `params` is that of `config`, no layer or row too few or too many."""
-    expected = names.shapes(config)
-    found = {path: tuple(leaf.shape) for path, leaf in flatten_dict(params).items()}
-    for path in sorted(expected.keys() | found.keys()):
-        if expected.get(path) != found.get(path):
-            raise UserError(
-                f'parameter {"/".join(path)} must have shape {expected.get(path)} by T5Config; '
-                f'got {found.get(path)} (None: no such parameter)'
-            )
 
 
 def hf_config(config: T5Config) -> dict[str, Any]:

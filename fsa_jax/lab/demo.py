@@ -48,6 +48,8 @@ _DECODE = DecodeConfig(batch_size=200)  # short sentences: one batch a validatio
 
 def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config) -> None:
     """Runs all stages into `out.folder` and prints the table of F1s."""
+    import jax
+
     folder = out.folder
     data = out.read('DemoConfig.data', demo.data) if demo.data else _world(folder / 'world', lab)
     vocabulary = data / 't5' if demo.data else _vocabulary(folder / 'vocabulary', data, demo)
@@ -68,7 +70,8 @@ def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config)
                 )
     _report(folder, demo, distilled, scores)
     exported = _export(folder, demo, scores)
-    found = results.collect(folder, demo, manifest.knobs([demo, lab, model]))
+    out.devices = jax.devices()
+    found = results.collect(folder, demo, manifest.knobs([demo, lab, model]), out.devices)
     manifest.write_atomic(folder / results.RESULTS, json.dumps(found, indent=1) + '\n')
     results.print_table(found)
     say(f'report: {folder / "report" / "report.html"}')

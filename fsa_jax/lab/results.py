@@ -15,6 +15,7 @@ import json
 import resource
 import statistics
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,10 @@ RESULTS = 'results.json'
 SYSTEMS = ('control', 'student')
 
 
-def collect(folder: Path, demo: DemoConfig, knobs: dict[str, Any]) -> dict[str, Any]:
-    """Reads the scores and manifests below a demo's folder."""
+def collect(
+    folder: Path, demo: DemoConfig, knobs: dict[str, Any], devices: Iterable[Any] = ()
+) -> dict[str, Any]:
+    """Reads the scores and manifests below a demo's folder; `devices` are those it computed on."""
     seconds = {
         str(path.parent.relative_to(folder)): manifest.read(path.parent)['wall_seconds']
         for path in sorted(folder.rglob(manifest.MANIFEST))
@@ -35,7 +38,7 @@ def collect(folder: Path, demo: DemoConfig, knobs: dict[str, Any]) -> dict[str, 
     return {
         'data': 'real' if demo.data else 'synthetic',
         'command': _nameless(' '.join(['fsa', *sys.argv[1:]]), demo),
-        'machine': environment.machine(),
+        'machine': environment.machine(devices),
         'versions': environment.versions(),
         'knobs': knobs | {'DemoConfig.data': _nameless(demo.data, demo)},
         'seconds': seconds,

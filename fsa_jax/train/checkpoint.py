@@ -33,7 +33,7 @@ from fsa_jax.errors import UserError
 from fsa_jax.manifest import write_atomic
 from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
-from fsa_jax.partition import abstract_params
+from fsa_jax.partition import abstract_params, check_params
 from fsa_jax.progress import say
 from fsa_jax.train.state import GroupState, TrainState
 
@@ -140,7 +140,7 @@ class ModelFolder:
         try:
             with _reader() as reader:
                 saved = reader.metadata(path).item_metadata['params'].tree
-                _check_shapes(abstract, saved, self.folder)
+                check_params(self.config, saved, self.folder)
                 args = ocp.args.Composite(
                     params=ocp.args.StandardRestore(_laid_out(abstract, shardings)),
                     checksums=ocp.args.JsonRestore(),
@@ -196,7 +196,7 @@ def write_model(
     folder: Path, config: T5Config, vocabulary: Vocabulary, params: Params, step: int = 0
 ) -> None:
     """Writes a model folder with one checkpoint, without the state of an optimizer."""
-    _check_shapes(abstract_params(config), params, folder)
+    check_params(config, params, folder)
     write_header(folder, config, vocabulary)
     items = {
         'params': ocp.args.StandardSave(jax.tree.map(jnp.asarray, params)),
@@ -332,21 +332,6 @@ def _check(items: dict[str, Any], expected: dict[str, int]) -> None:
     for name, value in _checksums(items).items():
         if expected[name] != value:
             raise Damaged(f'{name} does not have its checksum')
-
-
-def _check_shapes(expected: Params, saved: Params, folder: Path) -> None:
-    """UserError names the first tensor that differs between a model and what is saved of it."""
-
-    def shapes(tree):
-        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-        return {'/'.join(path_names(path)): tuple(leaf.shape) for path, leaf in leaves}
-
-    wanted, there = shapes(expected), shapes(saved)
-    for name in sorted(wanted | there):
-        if wanted.get(name) != there.get(name):
-            raise UserError(
-                f'{folder}: {name} has shape {there.get(name)}, but {MODEL} says {wanted.get(name)}'
-            )
 
 
 def _laid_out(abstract: Any, shardings: Any) -> Any:

@@ -62,6 +62,7 @@ def run(
         seeds_loop.run(out, train, model, rows, optimizer, mesh, decode)
         return
     job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
+    out.devices = job.partition.mesh.devices.ravel()
     checkpoint.write_header(out.folder, job.config, job.vocabulary)
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
     for line in job.rows.repeats(job.steps):

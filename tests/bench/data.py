@@ -91,9 +91,9 @@ def first_rows(store: TokenStore, config: RowsConfig) -> list[tuple[list[int], l
 
 
 def packed_rows(tiny: bool) -> RowsConfig:
-    """4 microbatches of 3 rows of the default shape: about 36 real pairs."""
+    """2 microbatches of 3 rows of the default shape: about 18 real pairs."""
     shape = {'encoder_length': 96, 'decoder_length': 256} if tiny else {}
-    return RowsConfig(batch_size=12, microbatches=4, **shape)
+    return RowsConfig(batch_size=6, microbatches=2, **shape)
 
 
 def pair_rows(pairs: int) -> RowsConfig:

@@ -119,10 +119,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, with the machine, as JSON holds it."""
+        import jax
+
         return {
             'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'command': command(),
-            'machine': environment.machine(),
+            'machine': environment.machine(jax.devices()),
             'load_average': {'start': round(self.started, 2), 'end': round(os.getloadavg()[0], 2)},
             'versions': environment.versions(_PACKAGES),
             'settings': self.settings,

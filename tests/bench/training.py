@@ -103,7 +103,7 @@ def settings(job: dict[str, Any], rounds: int) -> dict[str, Any]:
         'rounds': rounds,
         'optimizer': 'AdamWScale, clip 1.0, one step on all pairs',
         'torch': 'micro-batches of 20 padded to the longest; bfloat16 by autocast',
-        'ours': 'packed: 4 microbatches of 3 rows of the default shape; pairs: microbatches of <= 20',
+        'ours': 'packed: 2 microbatches of 3 rows of the default shape; pairs: microbatches of <= 20',
     }
 
 

@@ -78,6 +78,7 @@ def test_every_row_is_written_in_order_and_flagged(tmp_path, model):
     done = manifest.read(tmp_path / 'out')
     assert done['counts'] == {'rows': 5, 'empty': 2, 'truncated': 1}
     assert set(done['files']) == {'predictions.jsonl'}
+    assert done['machine']['devices'] == {'cpu': 1}
     assert set(done['inputs']) == {'PredictConfig.input', 'PredictConfig.model'}
 
 

@@ -55,6 +55,7 @@ def test_a_run_leaves_a_model_folder_with_its_metrics(trained, packed):
     model = open_model(trained)
     assert model.vocabulary.sha256 == Vocabulary.load(packed / 'vocabulary').sha256
     assert model.step('latest') == 18
+    assert manifest.read(trained)['machine']['devices'] == {'cpu': 1}
     counts = manifest.read(trained)['counts']
     assert counts['steps'] == 18
     assert counts['parameters'] == sum(x.size for x in jax.tree.leaves(model.load_params()))
