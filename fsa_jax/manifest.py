@@ -86,11 +86,15 @@ def digest(path: Path) -> str:
 
 
 def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    names = sorted(p for p in folder.rglob('*') if p.is_file() and p.name not in (MANIFEST, CONFIG))
-    return {
-        str(p.relative_to(folder)): {'bytes': p.stat().st_size, 'sha256': file_sha256(p)}
-        for p in names
-    }
+    """Bytes and hash of every file by its relative path; a stage's output in there tells its own."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            inner = read(path)['files'] if (path / MANIFEST).is_file() else _hash_files(path)
+            found |= {f'{path.name}/{name}': entry for name, entry in inner.items()}
+        elif path.is_file() and path.name not in (MANIFEST, CONFIG):
+            found[path.name] = {'bytes': path.stat().st_size, 'sha256': file_sha256(path)}
+    return found
 
 
 def read(folder: Path) -> dict[str, Any]:

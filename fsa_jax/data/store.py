@@ -17,7 +17,7 @@ import copy
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -240,6 +240,11 @@ class PackedFolder:
                 f'{nearest(task, self.tasks)}'
             )
         return sorted(self._splits[task])
+
+    def check_tasks(self, names: Iterable[str]) -> None:
+        """UserError where a name is not that of a packed task."""
+        for name in names:
+            self.splits(name)
 
     def store(self, task: str, split: str) -> TokenStore:
         """The store of a task split, its files checked against the hashes of the manifest."""

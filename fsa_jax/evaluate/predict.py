@@ -180,8 +180,7 @@ def _packed_rows(
 ):
     """(count, rows) of one split of the packed tasks, task after task."""
     packed.check_vocabulary(vocabulary, config.model)
-    for task in decode.task_max_new_tokens:
-        packed.splits(task)  # a misspelt task is an error
+    packed.check_tasks(decode.task_max_new_tokens)
     stores = packed.stores(config.split, config.tasks).values()
     rows = (row for store in stores for row in _store_rows(store, config.input_length, vocabulary))
     return sum(map(len, stores)), rows

@@ -116,6 +116,7 @@ def _pack(folder: Path, data: Path, vocabulary: Path, demo: DemoConfig) -> tuple
     corpus = PackConfig(
         tasks=(CORPUS,),
         corpus=str(data / 'corpus'),
+        data_dir=str(data),
         input_length=demo.input_length,
         target_length=demo.target_length,
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fsa_jax import optim
-from fsa_jax.configs import OptimizerConfig, RowsConfig, T5Config, TrainConfig
+from fsa_jax.configs import DecodeConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.data.rows import Rows
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
@@ -92,6 +92,7 @@ def prepare(
     rows: RowsConfig,
     optimizer: OptimizerConfig,
     partition: Partition,
+    decode: DecodeConfig | None = None,
 ) -> Job:
     """Opens the data and the init; UserError names what does not fit together."""
     if not train.data:
@@ -102,6 +103,7 @@ def prepare(
             'TrainConfig.save_every above 0'
         )
     packed = PackedFolder(train.data)
+    packed.check_tasks(decode.task_max_new_tokens if decode else ())
     init = open_model(train.init) if train.init else None
     if init is not None:
         packed.check_vocabulary(init.vocabulary, str(init.folder))

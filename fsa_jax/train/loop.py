@@ -61,7 +61,7 @@ def run(
     if train.seeds:
         seeds_loop.run(out, train, model, rows, optimizer, mesh, decode)
         return
-    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
+    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh), decode)
     out.devices = job.partition.mesh.devices.ravel()
     checkpoint.write_header(out.folder, job.config, job.vocabulary)
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')

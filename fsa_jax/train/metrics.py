@@ -29,7 +29,7 @@ class MetricsLog:
         self.rows = [row for row in _read(self._path) if row['step'] <= start]
         self._file = self._events = None
         if jax.process_index() == 0:
-            write_atomic(self._path, ''.join(json.dumps(row) + '\n' for row in self.rows))
+            write_atomic(self._path, ''.join(map(_line, self.rows)))
             self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
             if tensorboard:
                 from tensorboardX import SummaryWriter  # half a second: only where it is wanted
@@ -37,14 +37,18 @@ class MetricsLog:
                 self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1)
 
     def write(self, row: Row) -> None:
-        """Appends a row; `row['step']` counts finished steps."""
+        """Appends a row; `row['step']` counts finished steps. A value that is not finite becomes None.
+
+        JSON has neither NaN nor infinity, and many readers refuse a file that does.
+        """
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.rows.append(row)
         if self._file is not None:
-            self._file.write(json.dumps(row) + '\n')
+            self._file.write(_line(row))
             self._file.flush()
         if self._events is not None:
             for name, value in row.items():
-                if name != 'step':
+                if name != 'step' and value is not None:
                     self._events.add_scalar(name, value, row['step'])
 
     def evaluated(self, step: int) -> bool:
@@ -58,6 +62,10 @@ class MetricsLog:
                 file.close()
 
 
+def _line(row: Row) -> str:
+    return json.dumps(row, allow_nan=False) + '\n'
+
+
 def is_evaluation(row: Row) -> bool:
     """Whether a row is of an evaluation rather than of a training step."""
     return any(name.startswith(VALIDATION) for name in row)
@@ -67,7 +75,7 @@ def _read(path: Path) -> list[Row]:
     rows = []
     for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else ():
         try:
-            rows.append(json.loads(line))
+            rows.append(json.loads(line, parse_constant=lambda _: None))
         except ValueError:
             break  # a killed run may leave its last line unfinished
     return rows
@@ -93,7 +101,7 @@ class Best:
 
     def offer(self, row: Row) -> None:
         """Takes note of an evaluation row."""
-        if self.metric not in row:
+        if row.get(self.metric) is None:
             return
         is_loss = self.metric.startswith(f'{VALIDATION}loss')
         value = -row[self.metric] if is_loss else row[self.metric]

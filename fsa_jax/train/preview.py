@@ -33,7 +33,7 @@ def preview(
     decode: DecodeConfig,
 ) -> None:
     """Prints what a run would do, on standard output. Allocates no model and writes nothing."""
-    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh))
+    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh), decode)
     batch = job.rows.batch_at(0)
     for lines in (_parameters(job), _memory(job, batch), _plan(job), _texts(job, batch)):
         print('\n'.join([*lines, '']))

@@ -1,6 +1,7 @@
 """The demo on a very small world: every stage runs, is left alone when it is done, and is accounted for."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,8 +30,18 @@ def jobs():
 @pytest.fixture(scope='module')
 def folder(jobs, tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo') / 'out'
-    stages.run('demo', jobs, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('FSA_DATA_DIR', str(folder.parent))  # a demo does not read it
+        stages.run('demo', jobs, folder)
     return folder
+
+
+def test_the_data_is_that_of_the_demo(folder):
+    for packed in ('corpus', 'benchmark'):
+        content = manifest.read(folder / 'packed' / packed)
+        assert content['knobs']['PackConfig.data_dir'] == str(folder / 'world')
+        paths = [Path(entry['path']) for entry in content['inputs'].values()]
+        assert all(path.is_relative_to(folder) for path in paths)
 
 
 def test_student_and_control_differ_in_their_start_alone(folder):

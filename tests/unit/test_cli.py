@@ -204,6 +204,25 @@ def test_manifest_output_is_whole_or_absent(tmp_path):
         manifest.verify(tmp_path / 'a')
 
 
+def test_files_of_a_finished_stage_inside_are_not_hashed_again(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(
+        manifest, 'file_sha256', lambda path: hashed.append(path.name) or path.read_text()
+    )
+    with manifest.output(tmp_path / 'a', 'demo', [c.DemoConfig()], resumable=True) as out:
+        with manifest.output(out.folder / 'b' / 'c', 'score', [c.ScoreConfig()]) as inner:
+            (inner.folder / 'inside').write_text('1')
+        (out.folder / 'b' / 'outside').write_text('2')
+        (out.folder / 'loop').symlink_to(out.folder)
+    assert hashed == ['inside', 'outside']
+    files = manifest.read(tmp_path / 'a')['files']
+    assert {name: entry['sha256'] for name, entry in files.items()} == {
+        'b/c/inside': '1',
+        'b/outside': '2',
+    }
+    manifest.verify(tmp_path / 'a')
+
+
 def test_a_resumable_output_survives_and_free_knobs_may_change(tmp_path):
     def job(**knobs):
         return manifest.output(tmp_path / 'a', 'train', [c.TrainConfig(**knobs)], resumable=True)

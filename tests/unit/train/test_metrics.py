@@ -25,6 +25,26 @@ def test_rows_beyond_the_restored_step_are_cut_back(tmp_path):
     assert [json.loads(line) for line in lines] == [*rows[:2], {'step': 3, 'loss': 1.5}]
 
 
+def _no_constant(name):
+    raise AssertionError(f'{name} is not JSON')
+
+
+def test_a_value_that_is_not_finite_is_null(tmp_path):
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text('{"step": 1, "loss": NaN}\n')  # of an earlier version
+    log = MetricsLog(tmp_path, 1, tensorboard=True)
+    log.write({'step': 2, 'validation/loss': float('nan'), 'validation/f1': 0.5})
+    log.close()
+    written = [json.loads(x, parse_constant=_no_constant) for x in path.read_text().splitlines()]
+    assert written == [
+        {'step': 1, 'loss': None},
+        {'step': 2, 'validation/loss': None, 'validation/f1': 0.5},
+    ]
+    ranked = Best(tmp_path, 'validation/loss')
+    ranked.resume(log.rows, there=[2])
+    assert ranked.step is None
+
+
 def best(folder, metric, values):
     """The best of {step: value}, offered in order."""
     ranked = Best(folder, metric)
