@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Output:
     resumed: bool = False
     inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
-    devices: Sequence[Any] = ()  # what the stage computed on: jax.devices()
+    devices: Iterable[Any] = ()  # what the stage computed on: jax.devices()
 
     def read(self, name: str, path: str | Path) -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest."""
@@ -87,7 +87,7 @@ def digest(path: Path) -> str:
 
 def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Bytes and hash of every file by its relative path; a stage's output in there tells its own."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
             inner = read(path)['files'] if (path / MANIFEST).is_file() else _hash_files(path)

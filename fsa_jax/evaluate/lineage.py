@@ -1,5 +1,6 @@
 """Where a result comes from: manifests, followed from each output to its inputs."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fsa_jax import manifest
 class Node:
     """An output folder or a file, with what its manifest says and what it was made from.
 
+    `path` and the paths in `config` are as `shown`.
     `state` is empty, or says that it is missing, unfinished, or changed since it was read; a node
     whose `repeated` is set was met before, and is not followed again.
     """
@@ -29,18 +31,28 @@ class Node:
     inputs: tuple['Node', ...] = ()
 
 
-def trace(name: str, path: str, sha256: str, seen: set[str]) -> Node:
+def shown(path: str | Path, base: Path) -> str:
+    """A path as a page shows it that leaves this machine: absolute ones from `base` on, or their
+    last part alone."""
+    path = Path(path)
+    if not path.is_absolute():
+        return str(path)
+    return str(path.relative_to(base)) if path.is_relative_to(base) else path.name
+
+
+def trace(name: str, path: str, sha256: str, seen: set[str], base: Path) -> Node:
     """The node of `path`, whose hash was `sha256` when it was read; `seen` collects what was met."""
-    folder = Path(path)
+    folder, path = Path(path), shown(path, base)
     if not folder.exists():
         return Node(name, path, sha256, state='missing')
     config = folder / manifest.CONFIG
     text = config.read_text(encoding='utf-8') if config.is_file() else ''
+    text = re.sub(r"(?<=')/[^']*(?=')", lambda match: shown(match[0], base), text)
     if not (folder / manifest.MANIFEST).is_file():
         return Node(name, path, sha256, config=text, state='unfinished' if text else '')
     content = manifest.read(folder)
-    repeated = f'{path} {sha256}' in seen
-    seen.add(f'{path} {sha256}')
+    repeated = f'{folder} {sha256}' in seen
+    seen.add(f'{folder} {sha256}')
     return Node(
         name,
         path,
@@ -56,7 +68,7 @@ def trace(name: str, path: str, sha256: str, seen: set[str]) -> Node:
         inputs=()
         if repeated
         else tuple(
-            trace(key, value['path'], value['sha256'], seen)
+            trace(key, value['path'], value['sha256'], seen, base)
             for key, value in content['inputs'].items()
         ),
     )

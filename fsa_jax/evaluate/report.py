@@ -45,6 +45,7 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
     runs = {n: out.read(f'ReportConfig.runs {n}', p) for n, p in config.runs.items()}
     scores = {n: out.read(f'ReportConfig.scores {n}', p) for n, p in config.scores.items()}
     seen: set[str] = set()
+    base = out.folder.parent.absolute()
     tables = table.tables({name: read_scores(path) for name, path in scores.items()})
     page = {
         'title': config.title,
@@ -52,7 +53,9 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
         'tables': tables,
         'sections': sections(runs),
         'examples': examples(tables, scores, config.examples),
-        'lineage': [lineage.trace(n, i['path'], i['sha256'], seen) for n, i in out.inputs.items()],
+        'lineage': [
+            lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()
+        ],
     }
     manifest.write_atomic(out.folder / 'report.html', render('report.html.j2', page))
     manifest.write_atomic(out.folder / 'report.md', render('report.md.j2', page))

@@ -193,9 +193,7 @@ def _report(folder: Path, demo: DemoConfig, distilled: Path, scores: dict[str, P
         for dataset in demo.datasets
         for system in results.SYSTEMS
     }
-    kind = (
-        f'real data: {demo.data}' if demo.data else 'synthetic data: a generated world of reviews'
-    )
+    kind = 'real data' if demo.data else 'synthetic data: a generated world of reviews'
     report = ReportConfig(
         title='With and without distillation',
         runs=runs,

@@ -109,6 +109,18 @@ def test_the_page_needs_nothing_beside_it(made):
     assert 'width=device-width' in page
 
 
+def test_the_pages_do_not_tell_where_they_were_made(made, tmp_path):
+    for name in ('report.html', 'report.md'):
+        page = (made / name).read_text()
+        assert str(tmp_path) not in page
+        assert 'student/seed0/scores' in page  # from the folder of the report on
+    elsewhere = tmp_path / 'elsewhere'
+    runs = {'r': str(tmp_path / 'control' / 'run')}
+    stages.run('report', [ReportConfig(runs=runs)], elsewhere / 'report')
+    assert str(tmp_path) not in _md(elsewhere / 'report')
+    assert '`run`' in _md(elsewhere / 'report')
+
+
 def test_what_the_page_shows(made):
     text = ' '.join(' '.join(Reader((made / 'report.html').read_text()).text).split())
     assert 'A & B' in text
