@@ -6,14 +6,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-names=()
-for argument in "$@"; do
-  case $argument in
-    --dry-run) DRY_RUN=1 ;;
-    -h | --help) sed -n '2,4s/^# *//p' "$0"; exit ;;
-    *) names+=("$argument") ;;
-  esac
-done
+take_options "$@"
+names=("${arguments[@]}")
 [ ${#names[@]} -gt 0 ] || names=(packing decoding training startup rows)
 
 cd "$ROOT"

@@ -29,7 +29,7 @@ parse() {
         return
         ;;
       -h | --help)
-        awk 'NR > 1 && !/^#/ {exit} NR > 1 {sub(/^# ?/, ""); print}' "$0"
+        print_help
         exit
         ;;
       --dry-run) DRY_RUN=1 ;;

@@ -18,6 +18,25 @@ run() { # runs a command, or prints it under --dry-run
   fi
 }
 
+print_help() { # the comment that the script begins with
+  awk 'NR > 1 && !/^#/ {exit} NR > 1 {sub(/^# ?/, ""); print}' "$0"
+}
+
+take_options() { # --dry-run and --help are done here; what is left goes into the array `arguments`
+  local argument
+  arguments=()
+  for argument in "$@"; do
+    case $argument in
+      --dry-run) DRY_RUN=1 ;;
+      -h | --help)
+        print_help
+        exit
+        ;;
+      *) arguments+=("$argument") ;;
+    esac
+  done
+}
+
 find_python() { # the first Python that is at least 3.11; $PYTHON wins
   local candidate
   for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do

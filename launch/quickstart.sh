@@ -6,17 +6,8 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-output=outputs/quickstart
-arguments=()
-for argument in "$@"; do
-  case $argument in
-    --dry-run) DRY_RUN=1 ;;
-    --output=*) output=${argument#--output=} ;;
-    -h | --help) sed -n '2,4s/^# *//p' "$0"; exit ;;
-    *) arguments+=("$argument") ;;
-  esac
-done
+take_options "$@"
 
 cd "$ROOT"
 main_env
-run fsa demo --gin_file=run/quickstart.gin --output="$output" "${arguments[@]}"
+run fsa demo --gin_file=run/quickstart.gin --output=outputs/quickstart "${arguments[@]}"

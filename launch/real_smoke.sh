@@ -8,20 +8,12 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-data='' output=outputs/real_smoke
-arguments=()
-for argument in "$@"; do
-  case $argument in
-    --dry-run) DRY_RUN=1 ;;
-    --output=*) output=${argument#--output=} ;;
-    -h | --help) sed -n '2,6s/^# *//p' "$0"; exit ;;
-    --*) arguments+=("$argument") ;;
-    *) data=$(realpath -m "$argument") ;;
-  esac
-done
-[ -n "$data" ] || fail "needs the data folder: ./launch/real_smoke.sh DATA_DIR"
+take_options "$@"
+data=${arguments[0]:-}
+[[ -n $data && $data != --* ]] || fail "needs the data folder: ./launch/real_smoke.sh DATA_DIR"
+data=$(realpath -m "$data")
 [ -d "$data" ] || fail "there is no folder $data"
 
 cd "$ROOT"
 main_env
-run fsa demo --gin_file=run/real_smoke.gin --gin.DemoConfig.data="$data" --output="$output" "${arguments[@]}"
+run fsa demo --gin_file=run/real_smoke.gin --gin.DemoConfig.data="$data" --output=outputs/real_smoke "${arguments[@]:1}"

@@ -7,16 +7,11 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-stage=teach
-arguments=()
-for argument in "$@"; do
-  case $argument in
-    --dry-run) DRY_RUN=1 ;;
-    -h | --help) sed -n '2,5s/^# *//p' "$0"; exit ;;
-    teach | in-context) stage=$argument ;;
-    *) arguments+=("$argument") ;;
-  esac
-done
+take_options "$@"
+case ${arguments[0]:-} in
+  teach | in-context) stage=${arguments[0]} arguments=("${arguments[@]:1}") ;;
+  *) stage=teach ;;
+esac
 
 teacher_env
 run fsa "$stage" "${arguments[@]}"

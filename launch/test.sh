@@ -6,14 +6,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-arguments=()
-for argument in "$@"; do
-  case $argument in
-    --dry-run) DRY_RUN=1 ;;
-    -h | --help) sed -n '2,4s/^# *//p' "$0"; exit ;;
-    *) arguments+=("$argument") ;;
-  esac
-done
+take_options "$@"
 
 find_python312() { # the interpreter of the minimal core, where there is one
   local candidate

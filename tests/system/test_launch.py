@@ -48,9 +48,65 @@ def test_without_a_package_index_there_is_one_clear_line(tmp_path):
     for name in ('pyproject.toml', 'requirements.lock'):
         shutil.copy(REPOSITORY / name, tmp_path)
     nothing = {'PIP_NO_INDEX': '1', 'PIP_FIND_LINKS': '', 'UV_NO_INDEX': '1', 'UV_FIND_LINKS': ''}
-    nothing |= {'HOME': str(tmp_path), 'UV_CACHE_DIR': str(tmp_path / 'cache')}
+    nothing |= {'UV_OFFLINE': '1', 'HOME': str(tmp_path), 'UV_CACHE_DIR': str(tmp_path / 'cache')}
     done = launch(tmp_path, 'quickstart.sh', **nothing)
     assert done.returncode == 2
     told = [line for line in done.stderr.splitlines() if not line.startswith('making .venv')]
     assert len(told) == 1
     assert 'is a package index reachable?' in told[0]
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A checkout's launch folder whose Python, installer and `fsa` only write down their calls."""
+    shutil.copytree(REPOSITORY / 'launch', tmp_path / 'launch')
+    for name in ('pyproject.toml', 'requirements.lock'):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / 'bin').mkdir()
+    calls = tmp_path / 'calls'
+    fsa = f'#!/bin/sh\necho "fsa $*" >>{calls}\n'
+    python = f"""#!/bin/sh
+[ "$2" = venv ] || exit 0
+echo "$*" >>{calls}
+mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+printf '%s' '{fsa}' >"$3/bin/fsa" && chmod +x "$3/bin/fsa"
+"""
+    stubs = {'python': python, 'uv': f'#!/bin/sh\necho "uv $*" >>{calls}\n'}
+    for name, content in stubs.items():
+        (tmp_path / 'bin' / name).write_text(content)
+        (tmp_path / 'bin' / name).chmod(0o755)
+    variables = {
+        'PYTHON': str(tmp_path / 'bin' / 'python'),
+        'PATH': f'{tmp_path / "bin"}:{os.environ["PATH"]}',
+    }
+
+    def call(*arguments):
+        before = len(calls.read_text().splitlines()) if calls.exists() else 0
+        done = launch(tmp_path, 'quickstart.sh', *arguments, **variables)
+        assert done.returncode == 0, done.stderr
+        return [line.split()[0] for line in calls.read_text().splitlines()[before:]]
+
+    return call
+
+
+def test_an_environment_that_fits_its_lock_is_left_alone(recorded, tmp_path):
+    assert recorded() == ['-m', 'uv', 'uv', 'fsa']  # made, the lock and this project installed
+    assert recorded() == ['fsa']
+    with open(tmp_path / 'requirements.lock', 'a') as lock:
+        lock.write('# another version\n')
+    assert recorded() == ['uv', 'uv', 'fsa']
+
+
+def test_options_of_a_script_win_over_its_defaults(recorded, tmp_path):
+    recorded('--output=mine', '--gin.DemoConfig.seeds=(0,)')
+    last = (tmp_path / 'calls').read_text().splitlines()[-1]
+    assert last.startswith('fsa demo --gin_file=run/quickstart.gin')
+    assert last.endswith('--output=mine --gin.DemoConfig.seeds=(0,)')
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_help_is_the_comment_at_the_head(script):
+    done = launch(REPOSITORY, script, '--help')
+    assert done.returncode == 0
+    assert f'./launch/{script}' in done.stdout
+    assert 'set -euo' not in done.stdout
