@@ -49,6 +49,7 @@ def run(
 ) -> None:
     """Trains all of TrainConfig.seeds to the end, or resumes them. Raises what train/loop.py does."""
     group = SeedGroup(train, model, rows, optimizer, Partition.from_config(mesh))
+    out.devices = group.partition.mesh.devices.ravel()
     checkpoint.write_header(out.folder, group.job.config, group.job.vocabulary)
     shape = dict(group.partition.mesh.shape)
     progress.say(
