@@ -18,7 +18,7 @@ from fsa_jax.configs import SamplingConfig
 from fsa_jax.records import Prompt, Review
 
 _CONTROL = re.compile(r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]')  # all but tab and line ends
-_SURROGATE = re.compile('[\ud800-\udfff]')
+SURROGATE = re.compile('[\ud800-\udfff]')
 
 
 @dataclass(frozen=True)
@@ -72,4 +72,4 @@ def unfit(text: str) -> str:
         return 'empty'
     if _CONTROL.search(text):
         return 'control_characters'
-    return 'lone_surrogate' if _SURROGATE.search(text) else ''
+    return 'lone_surrogate' if SURROGATE.search(text) else ''

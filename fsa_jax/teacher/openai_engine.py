@@ -48,7 +48,6 @@ class OpenAIEngine:
             timeout=server.timeout_seconds,
             limits=httpx.Limits(max_connections=server.concurrency),
         )
-        self._answered = 0  # by all threads: tells a dead server from one bad request
         self._stop = threading.Event()
         self._check_model()
 
@@ -95,20 +94,28 @@ class OpenAIEngine:
     def _ask(self, request: Request) -> Answer:
         """The answer to one request, whatever it takes."""
         body = self._body(request)
-        before = self._answered
         try:
-            answer = self._trying(
+            return self._trying(
                 lambda: _answer(self._json('POST', 'chat/completions', body)),
                 tries=1 + self._server.retries,
             )
         except _Refusal as refusal:
             return Answer(refused=refusal.code, detail=str(refusal))
         except _Fault as fault:
-            if self._answered == before or fault.busy:
+            if fault.busy or not self._answers_another():
                 raise self._dead(fault) from None
-            return Answer(refused='server_error', detail=str(fault))  # others went well meanwhile
-        self._answered += 1
-        return answer
+            return Answer(refused='server_error', detail=str(fault))
+
+    def _answers_another(self) -> bool:
+        """Whether the server answers a harmless request: then it is not dead, one request is at fault."""
+        said = {'role': 'user', 'content': 'Say yes.'}
+        try:
+            _answer(self._json('POST', 'chat/completions', {
+                'model': self.teacher, 'messages': [said], 'max_tokens': 1,
+            }))  # fmt: skip
+        except (_Fault, _Refusal):
+            return False
+        return True
 
     def _trying(self, call, tries: int) -> Any:
         """`call()`, again after a fault, up to `tries` times."""

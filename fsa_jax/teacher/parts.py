@@ -15,14 +15,14 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fsa_jax import records
 from fsa_jax.errors import UserError
 from fsa_jax.manifest import write_atomic
-from fsa_jax.teacher.engine import Answer, Request, unfit
+from fsa_jax.teacher.engine import SURROGATE, Answer, Request, unfit
 
 _SIDE = '.parts'
 _ASIDE = 'set_aside'
@@ -55,10 +55,9 @@ class Parts:
         self.folder, self.size, self.record = folder, size, record
         self.counts: Counter = Counter()  # requests, answered, set_aside/<reason>, tokens
         self._open: dict[str, tuple[_Part, int]] = {}  # by key of a request under way
-        for name in (_SIDE, _ASIDE, ''):
-            (folder / name).mkdir(exist_ok=True)
-            for left in (folder / name).glob('.*.tmp'):  # of a killed run
-                left.unlink()
+        self._side().mkdir(exist_ok=True)
+        for left in folder.rglob('.*.tmp'):  # of a killed run
+            left.unlink()
 
     def done(self) -> int:
         """Requests that are in finished parts or journals on disk."""
@@ -83,6 +82,7 @@ class Parts:
     def put(self, request: Request, answer: Answer) -> None:
         """Takes the answer of a request; writes the part that it completes."""
         part, position = self._open.pop(request.key)
+        answer = replace(answer, text=SURROGATE.sub('\ufffd', answer.text))  # UTF-8 has none
         if answer.refused:
             line = json.dumps(_aside(request, answer))
         else:
@@ -159,6 +159,7 @@ class Parts:
                 'nothing was written for it'
             )
         if part.aside:
+            (self.folder / _ASIDE).mkdir(exist_ok=True)
             write_atomic(self.folder / _ASIDE / self._file(part.index).name, _text(part.aside))
         side = {'keys': part.digest, **part.counts}
         write_atomic(self._side() / f'{part.index:05}.json', json.dumps(side))

@@ -5,6 +5,7 @@ stays full across part files: `LLM.generate` would run dry at the end of each.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ class VLLMEngine:
         self.teacher, self._config, self._sampling = model, vllm, sampling
         _set_environment(vllm)
         try:
-            from vllm import LLM
-            from vllm.platforms import current_platform
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of what vLLM imports; none is for our user
+                from vllm import LLM
+                from vllm.platforms import current_platform
         except ImportError as error:
             raise UserError(
                 f"engine 'vllm' needs the teacher's environment: ./launch/teacher.sh makes it ({error})"
@@ -137,6 +140,7 @@ def _arguments(model: str, vllm: VLLMConfig, on_cpu: bool) -> dict[str, Any]:
         'gpu_memory_utilization': vllm.memory_fraction or _MEMORY['cpu' if on_cpu else 'cuda'],
         'enforce_eager': vllm.enforce_eager,
         'seed': 0,
+        'use_tqdm_on_load': False,
         'enable_prefix_caching': True,
         'structured_outputs_config': {
             'backend': 'guidance'

@@ -1,0 +1,193 @@
+"""The real engine: vLLM with a tiny random Llama made here, offline and as a server, killed and resumed.
+
+All of it runs in the teacher's environment, in processes of its own. The reviews are real, the answers
+are noise: what is tested is that every request is answered once, reproducibly and in the form asked for.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import jsonschema
+import pytest
+
+from fsa_jax.corpus import analysis
+from fsa_jax.manifest import read
+from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
+from tests.conftest import REPOSITORY
+from tests.unit.teacher.conftest import content
+
+pytestmark = [pytest.mark.vllm, pytest.mark.data]
+
+REVIEWS = 64
+SAMPLING = ['--gin.SamplingConfig.max_tokens=48', '--gin.TeacherConfig.part_size=32']
+BRIEF_JSON = [
+    "--gin.PromptConfig.kinds=('analysis',)", '--gin.PromptConfig.json=True',
+    '--gin.PromptConfig.reasoning=False', '--gin.SamplingConfig.max_tokens=2900',
+]  # fmt: skip
+
+
+class Teacher:
+    """Commands in the teacher's environment, in a folder with `reviews/` and the model `tiny/`."""
+
+    def __init__(self, python, folder):
+        self.python, self.folder = python, folder
+
+    def start(self, *command, **options):
+        quiet = {'VLLM_LOGGING_LEVEL': 'ERROR', 'PYTHONPATH': str(REPOSITORY)}
+        return subprocess.Popen(
+            [self.python, *command], cwd=self.folder, env=os.environ | quiet, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options,
+        )  # fmt: skip
+
+    def arguments(self, output, *knobs):
+        return [
+            '-m', 'fsa_jax.cli', 'teach', '--gin.TeacherConfig.reviews=reviews', '--gin.TeacherConfig.model=tiny',
+            '--gin.VLLMConfig.enforce_eager=True', '--gin.VLLMConfig.memory_fraction=0.1',
+            '--gin.VLLMConfig.max_num_seqs=64', f'--output={output}', *knobs,
+        ]  # fmt: skip
+
+    def teach(self, output, *knobs, status=0):
+        process = self.start(*self.arguments(output, *knobs))
+        told = process.communicate(timeout=500)[0]
+        assert process.returncode == status, told
+        return told if status else self.folder / output
+
+
+@pytest.fixture(scope='module')
+def teacher(teacher_python, shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('teacher')
+    path = shared / 'data' / 'reviews' / 'yelp2_test.json'
+    texts = [record['sentence'] for record in json.loads(path.read_text('utf-8-sig'))]
+    (folder / 'reviews').mkdir()
+    fit = [text for text in texts if 100 <= len(text) <= 899]
+    reviews = [Review(f'yelp-{n}', text) for n, text in enumerate(fit[:REVIEWS])]
+    write_jsonl(folder / 'reviews' / 'reviews.jsonl', reviews)
+    (folder / 'texts.json').write_text(json.dumps(fit[REVIEWS:400]))
+    made = Teacher(teacher_python, folder)
+    process = made.start(REPOSITORY / 'tests' / 'tiny_llama.py', 'texts.json', 'tiny')
+    told = process.communicate()[0]
+    assert process.returncode == 0, told
+    return made
+
+
+@pytest.fixture(scope='module')
+def unbroken(teacher):
+    return teacher.teach('unbroken', *SAMPLING)
+
+
+def answers(folder):
+    return [g for part in sorted(folder.glob('part-*')) for g in read_jsonl(Generation, part)]
+
+
+def test_every_request_is_answered_once(unbroken):
+    found = answers(unbroken)
+    assert [g.id for g in found] == [
+        f'yelp-{n}-{kind}' for n in range(REVIEWS) for kind in ('analysis', 'rewriting')
+    ]
+    assert len({g.output for g in found}) == len(found)  # seeds differ
+    counts = read(unbroken)['counts']
+    assert counts['answered'] == 2 * REVIEWS
+    assert counts['output_tokens'] > 40 * 2 * REVIEWS
+    assert {g.finish_reason for g in found} <= {'length', 'stop'}
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(teacher, unbroken):
+    process = teacher.start(*teacher.arguments('killed', *SAMPLING))
+    side = teacher.folder / 'killed' / '.parts'
+    until = time.monotonic() + 400
+    while sum(len(p.read_bytes().splitlines()) for p in side.glob('*.journal')) < 20:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = len(content(teacher.folder / 'killed'))
+    assert before < len(content(unbroken))
+    assert content(teacher.teach('killed', *SAMPLING)) == content(unbroken)
+
+
+def test_two_copies_of_the_model_give_the_same_bytes(teacher, unbroken):
+    copies = teacher.teach('copies', *SAMPLING, '--gin.VLLMConfig.data_parallel_size=2')
+    assert content(copies) == content(unbroken)
+
+
+def test_analyses_as_json_are_all_valid(teacher):
+    found = answers(teacher.teach('json', *BRIEF_JSON))
+    assert len(found) == REVIEWS
+    schema = analysis.schema(reasoning=False)
+    for answer in found:
+        jsonschema.validate(json.loads(answer.output), schema)
+    assert sum(len(json.loads(a.output)['opinions']) for a in found) > 0
+
+
+def test_an_over_long_review_is_set_aside(teacher, unbroken):
+    reviews = list(read_jsonl(Review, teacher.folder / 'reviews' / 'reviews.jsonl'))
+    (teacher.folder / 'long').mkdir()
+    long = Review('long', 'qzx ' * 3000)
+    write_jsonl(teacher.folder / 'long' / 'reviews.jsonl', [*reviews[:7], long, *reviews[7:16]])
+    out = teacher.teach('aside', *SAMPLING, '--gin.TeacherConfig.reviews=long')
+    aside = [
+        json.loads(line)
+        for line in (out / 'set_aside' / 'part-00000.jsonl').read_text().splitlines()
+    ]
+    assert [(a['review'], a['kind'], a['reason']) for a in aside] == [
+        ('long', kind, 'too_long') for kind in ('analysis', 'rewriting')
+    ]
+    same = {g.id: g.output for g in answers(unbroken)}
+    assert [g.output for g in answers(out)] == [same[g.id] for g in answers(out)]
+    assert len(answers(out)) == 32
+
+
+@contextlib.contextmanager
+def server(teacher):
+    """A vLLM server on a free port of loopback; yields the address of its API."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    process = teacher.start(
+        '-m', 'vllm.entrypoints.openai.api_server', '--model', 'tiny', '--port', str(port), '--host', '127.0.0.1',
+        '--enforce-eager', '--gpu-memory-utilization', '0.1', '--no-enable-chunked-prefill', '--max-num-seqs', '16',
+        '--structured-outputs-config', '{"backend": "guidance"}', '--max-num-batched-tokens', '4096',
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 400
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f'http://127.0.0.1:{port}/health', timeout=5)
+                break
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        yield f'http://127.0.0.1:{port}/v1'
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_real_server_on_loopback(teacher, unbroken):
+    over_http = ['--gin.TeacherConfig.engine=openai', '--gin.ServerConfig.concurrency=16']
+    with server(teacher) as url:
+        over_http.append(f'--gin.ServerConfig.url={url}')
+        plain = teacher.teach('http', *SAMPLING, *over_http)
+        held = answers(teacher.teach('http_json', *BRIEF_JSON, *over_http))
+        told = teacher.teach('wrong', *over_http, '--gin.TeacherConfig.model=tinny', status=2)
+    assert [g.id for g in answers(plain)] == [g.id for g in answers(unbroken)]
+    assert content(plain) == content(unbroken)  # the same seeds, the same answers
+    assert len(held) == REVIEWS
+    for answer in held:
+        jsonschema.validate(json.loads(answer.output), analysis.schema(reasoning=False))
+    assert "serves no model 'tinny' (did you mean 'tiny'?)" in told
+    assert 'Traceback' not in told
+
+
+def test_a_model_that_is_not_there_is_one_line(teacher):
+    told = teacher.teach('nowhere', '--gin.TeacherConfig.model=./nowhere', status=2)
+    assert "fsa: vLLM cannot serve './nowhere'" in told
+    assert 'Traceback' not in told
+    assert not (teacher.folder / 'nowhere').exists()
