@@ -55,21 +55,28 @@ class OpenAIEngine:
         """Answers as they arrive; UserError when the server is dead, knows no such model or key."""
         waiting = iter(requests)
         under_way: dict[Future[Answer], Request] = {}
-        pool = ThreadPoolExecutor(self._server.concurrency)
-        try:
-            while True:
-                while len(under_way) < self._server.concurrency:
-                    request = next(waiting, None)
-                    if request is None:
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self._server.concurrency) as pool:
+            try:
+                while True:
+                    while failure is None and len(under_way) < self._server.concurrency:
+                        request = next(waiting, None)
+                        if request is None:
+                            break
+                        under_way[pool.submit(self._ask, request)] = request
+                    if not under_way:
                         break
-                    under_way[pool.submit(self._ask, request)] = request
-                if not under_way:
-                    return
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield under_way.pop(future), future.result()
-        finally:
-            self._stop.set()  # wakes those that pause before another try
-            pool.shutdown(cancel_futures=True)
+                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        request = under_way.pop(future)
+                        if future.exception() is None:
+                            yield request, future.result()
+                        else:  # answers that are under way still count
+                            failure = failure or future.exception()
+                            self._stop.set()
+            finally:
+                self._stop.set()  # wakes those that pause before another try
+        if failure:
+            raise failure
 
     def close(self) -> None:
         """Closes the connections."""
@@ -102,7 +109,7 @@ class OpenAIEngine:
         except _Refusal as refusal:
             return Answer(refused=refusal.code, detail=str(refusal))
         except _Fault as fault:
-            if fault.busy or not self._answers_another():
+            if self._stop.is_set() or fault.busy or not self._answers_another():
                 raise self._dead(fault) from None
             return Answer(refused='server_error', detail=str(fault))
 

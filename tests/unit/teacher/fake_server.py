@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.attempts[text] += 1
             server.times.append(time.monotonic())
             server.requests.append(body)
-            server.headers.append(dict(self.headers))
+            server.headers.append({k.lower(): v for k, v in self.headers.items()})
             server.under_way += 1
             server.most_under_way = max(server.most_under_way, server.under_way)
         try:
