@@ -110,6 +110,19 @@ STAGES = {
             (c.ScoreConfig,),
         ),
         Stage(
+            'zero-shot',
+            'a distilled student on labelled texts, with no fine-tuning',
+            'fsa_jax.evaluate.zero_shot:run',
+            (c.ZeroShotConfig,),
+            notes='fsa_jax.configs.zero_shot:notes',
+        ),
+        Stage(
+            'calibrate',
+            "a fine-tuned student's confidence, fitted on a validation split",
+            'fsa_jax.student.calibrate:run',
+            (c.CalibrateConfig,),
+        ),
+        Stage(
             'report',
             'one page with loss curves, the F1 table and examples',
             'fsa_jax.evaluate.report:run',

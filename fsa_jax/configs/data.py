@@ -25,9 +25,9 @@ class TrainData(Config):
     """A user's own labelled sentences: trains without writing a SeqIO task."""
 
     path: str = knob(
-        '', 'a .jsonl, .json, .csv, SemEval .xml or Label Studio export; empty: not used'
+        '', 'a .jsonl, .json, .csv, SemEval .xml, ASQP, ACOS or Label Studio file; empty: not used'
     )
-    format: Literal['auto', 'jsonl', 'csv', 'semeval', 'label_studio'] = knob(
+    format: Literal['auto', 'jsonl', 'csv', 'semeval', 'label_studio', 'asqp', 'acos'] = knob(
         'auto', 'form of the file'
     )
     task: Literal['acsa', 'atsa'] = knob('atsa', '(category, polarity) or (term, polarity) pairs')

@@ -1,10 +1,11 @@
-"""Labelled sentences from a user's own file: JSON, JSON lines, CSV, SemEval XML or Label Studio.
+"""Labelled sentences from a user's own file: JSON(L), CSV, ASQP, ACOS, SemEval XML or Label Studio.
 
 Each reader yields ('file:line', Sentence). A label is an opinion about a term or a category:
 
 * JSON: a list of objects (`target` or `term`, `category`, `polarity` or `sentiment`, perhaps `from`
   and `to`), a list of pairs, or text as CSV holds it;
 * CSV: `battery | positive ; screen | negative`, the form of the student's own output;
+* ASQP and ACOS text (quad_files.py): a sentence a line, with its quadruples;
 * SemEval XML: `aspectTerm` and `aspectCategory` (2014), `Opinion` (2015, 2016);
 * Label Studio (JSON, not JSON-MIN): a labelled span is a term, its label the polarity; a choice on
   that span is the polarity and the label then the category; a choice on the whole text is
@@ -18,6 +19,7 @@ from typing import Any
 from xml.parsers import expat
 
 from fsa_jax.configs import TrainData
+from fsa_jax.data import quad_files
 from fsa_jax.data.json_records import check_encoding, read_json_records
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.records import Aspect, Sentence
@@ -41,10 +43,12 @@ def read_label_file(path: Path, config: TrainData) -> Located:
 
 def _guess(path: Path) -> str:
     name = _SUFFIXES.get(path.suffix.lower())
+    if path.suffix.lower() in ('.txt', '.tsv'):
+        name = quad_files.guess(path) or name
     if name is None:
         raise UserError(
             f'{path}: cannot tell the form of a {path.suffix or "nameless"} file; expected '
-            f'{", ".join(_SUFFIXES)}, or set TrainData.format'
+            f'{", ".join(_SUFFIXES)}, ASQP or ACOS text, or set TrainData.format'
         )
     if name == 'jsonl':
         _, first = next(read_json_records(path), ('', {}))
@@ -281,5 +285,7 @@ _READERS: dict[str, Callable[[Path, TrainData], Located]] = {
     'jsonl': _json,
     'csv': _csv,
     'semeval': _semeval,
+    'asqp': lambda path, config: quad_files.read_asqp(path),
+    'acos': lambda path, config: quad_files.read_acos(path),
     'label_studio': _label_studio,
 }

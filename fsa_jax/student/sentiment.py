@@ -39,8 +39,14 @@ class SentimentScorer:
     def of_texts(
         self, texts: Sequence[str], target: str = WHOLE[0], aspect: str = WHOLE[1]
     ) -> list[dict[str, float]]:
-        """The probability of each polarity of each text, after an analysis of `target`, `aspect`."""
-        return self.of_targets(texts, [(target, aspect)] * len(texts))
+        """The probability of each polarity of each text, after an analysis of `target`, `aspect`.
+
+        A longer text than `Student.input_length` is judged in parts of whole sentences: the mean.
+        """
+        parts = [self._student.parts(text) for text in texts]
+        flat = [part for one in parts for part in one]
+        chances = iter(self.of_targets(flat, [(target, aspect)] * len(flat)))
+        return [_mean([next(chances) for _ in one]) for one in parts]
 
     def of_targets(
         self, texts: Sequence[str], targets: Sequence[tuple[str, str]]
@@ -63,7 +69,7 @@ class SentimentScorer:
     ) -> Float[np.ndarray, 'N 5']:
         """Log-likelihood of each level divided by its number of ids, in nats.
 
-        A text of more than `Student.input_length` ids is judged by its first ones.
+        A text of more than `Student.input_length` ids is judged by those up to there.
         """
         if not texts:
             return np.zeros((0, len(SENTIMENT_LEVELS)), np.float32)
@@ -74,3 +80,7 @@ class SentimentScorer:
         prefixes = vocabulary.encode_batch([opening(*target) for target in targets])
         found = self._student.log_likelihoods(inputs, prefixes, self._levels)
         return found / np.array([len(ids) for ids in self._levels], np.float32)
+
+
+def _mean(chances: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([c[name] for c in chances])) for name in POLARITIES}

@@ -139,6 +139,10 @@ class Student:
         """`LikelihoodScorer.score` with the student's parameters."""
         return self._scorer.score(self.params, inputs, prefixes, labels)
 
+    def parts(self, text: str, language: str = 'en') -> list[str]:
+        """A text as a distilled student reads it: whole, or in as few parts as hold it; never none."""
+        return [text[w.start : w.end] for w in self._windows(text, 'analysis', language)] or [text]
+
     def _windows(self, text: str, task: str, language: str) -> list[Window]:
         return windows(
             text,
@@ -200,7 +204,7 @@ class Student:
         ]
 
     def _with_sentiment(self, found: list[Extraction]) -> list[Extraction]:
-        """The sentiment of each whole text, as its first window of `input_length` ids has it."""
+        """Each with the sentiment of its whole text."""
         scorer = SentimentScorer(self)
         chances = scorer.of_texts([one.text for one in found])
         return [dataclasses.replace(one, sentiment=c) for one, c in zip(found, chances)]
