@@ -76,6 +76,18 @@ STAGES = {
             writes=False,
         ),
         Stage(
+            'judge export',
+            'a blinded sample of several teachers or students, for people to rate',
+            'fsa_jax.corpus.judge_export:run',
+            (c.JudgeExportConfig,),
+        ),
+        Stage(
+            'judge score',
+            'ratings of people: means with intervals, and how far they agree',
+            'fsa_jax.corpus.judge_score:run',
+            (c.JudgeScoreConfig,),
+        ),
+        Stage(
             'pack',
             'tokenise SeqIO tasks, or your own labels, into a token store',
             'fsa_jax.data.pack:run',

@@ -90,7 +90,9 @@ def test_a_clean_target_is_rendered_anew_and_what_was_cut_is_kept(tmp_path):
 
 def test_without_reasoning_from_the_same_answer(tmp_path):
     made, _ = one(tmp_path, ANALYSIS, corpus={'reasoning': False})
-    assert made[0].target == '\n'.join(line for line in ANALYSIS.splitlines() if 'Reasoning' not in line)
+    assert made[0].target == '\n'.join(
+        line for line in ANALYSIS.splitlines() if 'Reasoning' not in line
+    )
     assert made[0].opinions[0]['reasoning'] == 'It "boils fast".'
 
 
