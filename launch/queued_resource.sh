@@ -36,7 +36,11 @@ ask() {
 
 provision() {
   local now='' before=''
-  ask || fail "cannot queue for a $topology slice in $zone (message above)"
+  if [ -z "$DRY_RUN" ] && [ -n "$(state)" ]; then
+    say "$name was asked for already"
+  else
+    ask || fail "cannot queue for a $topology slice in $zone (message above)"
+  fi
   while [ -z "$DRY_RUN" ]; do
     now=$(state) || now=UNKNOWN # a failed look is no answer
     [ "$now" = "$before" ] || say "$name is $now"

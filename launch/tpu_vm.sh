@@ -24,6 +24,10 @@ cd "$ROOT"
 need_command gcloud 'the Google Cloud CLI'
 
 provision() {
+  if [ -z "$DRY_RUN" ] && is_up; then
+    say "$name is there already"
+    return
+  fi
   retry 6 rent gcloud compute tpus tpu-vm create "$name" "${where[@]}" \
     --accelerator-type="$(accelerator_type "$topology")" --version="$(runtime_version "$topology")" ${spot:+--spot} ||
     fail "cannot get a $topology slice in $zone now; ./launch/queued_resource.sh waits for one"

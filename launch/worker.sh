@@ -30,7 +30,12 @@ setup() {
     python=$(uv python find 3.12)
   fi
   make_env "$ROOT/.venv-core" "$python" "$ROOT/requirements-core.lock"
-  [ "$accelerator" = cpu ] || install_into "$ROOT/.venv-core" -c "$ROOT/requirements-core.lock" "$extra"
+  if [ "$accelerator" = cpu ]; then return; fi
+  if [ -n "$DRY_RUN" ]; then
+    echo "# adds $extra to .venv-core"
+  else
+    install_into "$ROOT/.venv-core" -c "$ROOT/requirements-core.lock" "$extra"
+  fi
 }
 
 alive() { # the process is there, and is this run and not a later process with its number

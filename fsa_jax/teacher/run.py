@@ -43,6 +43,7 @@ def run(
     lab: LabConfig,
 ) -> None:
     """Writes the parts of one shard into `out`."""
+    _check_knobs(config)
     for name in ('reviews', 'answers'):
         if getattr(config, name):
             out.read(name, getattr(config, name))
@@ -91,6 +92,8 @@ def make_engine(
     lab: LabConfig,
 ) -> Engine:
     """The engine that a config names; what it needs is imported here."""
+    if config.engine in ('vllm', 'openai') and not config.model:
+        raise UserError(f'TeacherConfig.model is empty: engine {config.engine!r} needs a model')
     if config.engine == 'scripted':
         from fsa_jax.teacher.scripted import ScriptedEngine
 
@@ -128,6 +131,13 @@ def asked(config: TeacherConfig, prompts: PromptConfig) -> Iterator[tuple[Review
         for number, (review, kind) in enumerate(published_reviews(config.answers)):
             if number % count == index and kind in prompts.kinds:
                 yield review, kind
+
+
+def _check_knobs(config: TeacherConfig) -> None:
+    if config.engine == 'replay' and not config.answers:
+        raise UserError('TeacherConfig.answers is empty: replay needs published answers')
+    if config.engine != 'replay' and not config.reviews:
+        raise UserError('TeacherConfig.reviews is empty; expected the output of `fsa sample`')
 
 
 def _check(config: TeacherConfig, prompts: PromptConfig) -> int:

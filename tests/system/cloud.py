@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
-COMMANDS = ('gcloud', 'kubectl', 'sbatch', 'srun', 'scontrol')
+COMMANDS = ('gcloud', 'kubectl', 'docker', 'sbatch', 'srun', 'scontrol', 'fsa')
 
 
 class Cloud:

@@ -59,6 +59,7 @@ def test_a_dry_run_prints_the_golden_commands(name, tmp_path):
 
 # -- TPU VMs ---------------------------------------------------------------------------------------
 
+ABSENT = {'match': ' describe', 'status': 1, 'times': 1}  # what a first look finds
 READY = {'match': 'tpu-vm describe', 'stdout': 'READY\n'}
 ACTIVE = {'match': 'queued-resources describe', 'stdout': 'ACTIVE\n'}
 
@@ -68,11 +69,11 @@ def on_tpu(cloud: Cloud, name: str = 'tpu_vm', *options: str):
 
 
 def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
-    cloud = Cloud(tmp_path, READY)
+    cloud = Cloud(tmp_path, ABSENT, READY)
     done = on_tpu(cloud)
     assert done.returncode == 0, done.stderr
     verbs = [re.search(r'tpu-vm (\w+)', call)[1] for call in cloud.calls()]
-    assert verbs == ['create', 'scp', 'ssh', 'ssh', 'ssh', 'ssh', 'delete']
+    assert verbs == ['describe', 'create', 'scp', 'ssh', 'ssh', 'ssh', 'ssh', 'delete']
     commands = [call.split('--command=')[1] for call in cloud.calls('--command=')]
     assert 'worker.sh setup' in commands[0]
     assert commands[1].endswith(
@@ -84,7 +85,7 @@ def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
 
 def test_quota_denied_is_final_and_nothing_is_left_rented(tmp_path):
     denied = {'match': 'create', 'status': 1, 'stderr': "ERROR: Quota 'TPUV5sLitepod' exceeded\n"}
-    cloud = Cloud(tmp_path, denied)
+    cloud = Cloud(tmp_path, ABSENT, denied)
     done = on_tpu(cloud)
     assert done.returncode == 2
     assert 'ask for quota' in done.stderr.splitlines()[-1]
@@ -93,13 +94,15 @@ def test_quota_denied_is_final_and_nothing_is_left_rented(tmp_path):
 
 def test_no_capacity_is_tried_again(tmp_path):
     full = {'match': 'create', 'status': 1, 'stderr': 'no more capacity in the zone\n', 'times': 2}
-    cloud = Cloud(tmp_path, full, READY)
+    cloud = Cloud(tmp_path, ABSENT, full, READY)
     assert on_tpu(cloud).returncode == 0
     assert len(cloud.calls('create')) == 3
 
 
 def test_no_capacity_at_all_names_the_queue(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'create', 'status': 1, 'stderr': 'no more capacity\n'})
+    cloud = Cloud(
+        tmp_path, ABSENT, {'match': 'create', 'status': 1, 'stderr': 'no more capacity\n'}
+    )
     done = on_tpu(cloud)
     assert done.returncode == 2
     assert 'queued_resource.sh waits' in done.stderr.splitlines()[-1]
@@ -108,15 +111,15 @@ def test_no_capacity_at_all_names_the_queue(tmp_path):
 
 def test_a_lost_connection_is_taken_up_again_without_a_second_start(tmp_path):
     lost = {'match': 'follow', 'status': 255, 'stderr': 'Connection closed\n', 'times': 3}
-    cloud = Cloud(tmp_path, lost, READY)
+    cloud = Cloud(tmp_path, ABSENT, lost, READY)
     assert on_tpu(cloud).returncode == 0
     assert len(cloud.calls('worker.sh start')) == 1
     assert [call.split('=')[-1] for call in cloud.calls('follow')] == ['+1', '20', '20', '20']
 
 
 def test_a_preempted_slice_is_rented_again_and_the_run_goes_on(tmp_path):
-    gone = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 2}
-    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 255, 'times': 1}, gone, READY)
+    gone = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 3}
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 255, 'times': 1}, gone, READY)
     done = on_tpu(cloud)
     assert done.returncode == 0, done.stderr
     assert len(cloud.calls('tpu-vm create')) == 2
@@ -126,7 +129,7 @@ def test_a_preempted_slice_is_rented_again_and_the_run_goes_on(tmp_path):
 
 
 def test_a_saved_run_on_machines_that_stay_is_started_again_there(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 143, 'times': 1}, READY)
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 143, 'times': 1}, READY)
     done = on_tpu(cloud)
     assert done.returncode == 0
     assert len(cloud.calls('tpu-vm create')) == 1
@@ -136,7 +139,7 @@ def test_a_saved_run_on_machines_that_stay_is_started_again_there(tmp_path):
 
 
 def test_bad_input_is_not_started_again_and_gives_the_machines_back(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 2}, READY)
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 2}, READY)
     done = on_tpu(cloud)
     assert done.returncode == 2
     assert len(cloud.calls('worker.sh start')) == 1
@@ -144,7 +147,7 @@ def test_bad_input_is_not_started_again_and_gives_the_machines_back(tmp_path):
 
 
 def test_a_run_that_always_crashes_is_given_up(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 1}, READY)
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 1}, READY)
     done = on_tpu(cloud, 'tpu_vm', '--max-restarts=2')
     assert done.returncode == 1
     assert len(cloud.calls('worker.sh start')) == 3
@@ -152,14 +155,14 @@ def test_a_run_that_always_crashes_is_given_up(tmp_path):
 
 
 def test_a_slice_that_cannot_be_deleted_is_said(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'tpu-vm delete', 'status': 1}, READY)
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'tpu-vm delete', 'status': 1}, READY)
     done = on_tpu(cloud)
     assert 'it is still rented' in done.stderr
     assert len(cloud.calls('tpu-vm delete')) == 4
 
 
 def test_a_failed_worker_is_seen_although_worker_0_ended_well(tmp_path):
-    cloud = Cloud(tmp_path, {'match': 'worker.sh status', 'status': 1, 'times': 1}, READY)
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'worker.sh status', 'status': 1, 'times': 1}, READY)
     assert on_tpu(cloud).returncode == 0
     assert len(cloud.calls('worker.sh start')) == 2
 
@@ -170,9 +173,8 @@ def test_the_queue_is_waited_for_and_a_preempted_resource_queues_again(tmp_path)
     suspended = {'match': 'queued-resources describe', 'stdout': 'SUSPENDED\n', 'times': 1}
     active = ACTIVE | {'times': 1}
     lost = {'match': 'follow', 'status': 255, 'times': 1}
-    cloud = Cloud(
-        tmp_path, waiting | {'times': 2}, failed, active, lost, suspended, suspended, ACTIVE
-    )
+    queued = (waiting | {'times': 2}, failed, active)
+    cloud = Cloud(tmp_path, ABSENT, *queued, lost, suspended | {'times': 2}, ABSENT, ACTIVE)
     done = on_tpu(cloud, 'queued_resource')
     assert done.returncode == 0, done.stderr
     assert len(cloud.calls('queued-resources create')) == 3
@@ -181,7 +183,7 @@ def test_the_queue_is_waited_for_and_a_preempted_resource_queues_again(tmp_path)
 
 
 def test_every_slice_of_a_multislice_run_starts_and_worker_0_of_the_first_is_followed(tmp_path):
-    cloud = Cloud(tmp_path, ACTIVE)
+    cloud = Cloud(tmp_path, ABSENT, ACTIVE)
     assert on_tpu(cloud, 'queued_resource', '--slices=3').returncode == 0
     assert {call.split()[5] for call in cloud.calls('start')} == {
         'distil-0',
@@ -189,6 +191,16 @@ def test_every_slice_of_a_multislice_run_starts_and_worker_0_of_the_first_is_fol
         'distil-2',
     }
     assert [call.split()[5] for call in cloud.calls('follow')] == ['distil-0']
+
+
+def test_the_same_command_finds_the_machines_that_an_interrupted_one_left(tmp_path):
+    for name, there in (('tpu_vm', READY), ('queued_resource', ACTIVE)):
+        (tmp_path / name).mkdir()
+        cloud = Cloud(tmp_path / name, there)
+        done = on_tpu(cloud, name)
+        assert done.returncode == 0
+        assert not cloud.calls('create')
+        assert 'already' in done.stderr
 
 
 @pytest.mark.parametrize('name', ['tpu_vm', 'queued_resource', 'gke'])
