@@ -101,7 +101,7 @@ def in_order(drawn: dict[Cell, list[int]]) -> list[int]:
     """All places so that every prefix has about the shares of the whole."""
     ranked = [
         ((rank + 0.5) / len(drawn[cell]), number, place)
-        for number, cell in enumerate(sorted(drawn, key=str))
+        for number, cell in enumerate(drawn)
         for rank, place in enumerate(drawn[cell])
     ]
     return [place for _, _, place in sorted(ranked)]

@@ -1,5 +1,6 @@
 """What became of every review of a dump, as a table for people and as counts for the manifest."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,10 +85,11 @@ class Tally:
             Console().print(self._cells())
 
     def _cells(self) -> Table:
-        columns = ('passed', 'share', 'drawn', 'share')
-        table = _table('before and after the draw', '', *columns)
+        columns = {'passed': self.there} | ({'drawn': self.drawn} if self.drawn else {})
+        table = _table('by rating', '', *(n for name in columns for n in (name, 'share')))
         for cell in sorted(self.there, key=str):
-            table.add_row(_name(cell), *_pair(cell, self.there), *_pair(cell, self.drawn))
+            pairs = [_pair(cell, counts) for counts in columns.values()]
+            table.add_row(_name(cell), *itertools.chain(*pairs))
         return table
 
 

@@ -51,6 +51,12 @@ def test_a_sentence_is_found_by_its_words(review, found):
     assert (Benchmark([LONG, BRIEF, '...']).find(words(review)) is not None) is found
 
 
+def test_six_words_are_the_least_that_count_inside_a_review():
+    found = Benchmark(['one two three four five six', 'seven eight nine ten eleven']).find
+    assert found(words('so: one two three four five six, or'))
+    assert not found(words('so: seven eight nine ten eleven, or'))
+
+
 WORD = st.sampled_from(['a', 'b', 'c', 'd', 'ab', 'ba'])
 SENTENCE = st.lists(WORD, min_size=1, max_size=9)
 

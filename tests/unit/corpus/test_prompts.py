@@ -1,5 +1,6 @@
 """Prompts: what is asked, in which order, and under which hash."""
 
+import dataclasses
 import json
 
 import jsonschema
@@ -67,6 +68,8 @@ def test_the_hash_tells_review_variant_and_schema_apart():
     variants = [{}, {'reasoning': False}, {'json_answer': True}, {'demonstrations': 1}]
     hashes = [load_prompt('analysis', **v).hash(r) for v in variants for r in (ONE, OTHER)]
     hashes.append(load_prompt('rewriting').hash(ONE))
+    free = dataclasses.replace(load_prompt('analysis', json_answer=True), schema=None)
+    hashes.append(free.hash(ONE))
     assert len(set(hashes)) == len(hashes)
     assert load_prompt('analysis').hash(ONE) == load_prompt('analysis').hash(Review('9', ONE.text))
 

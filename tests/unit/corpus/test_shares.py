@@ -23,6 +23,10 @@ def test_parts_are_whole_sum_up_and_are_within_one(total, weights):
         assert abs(part - total * weights[cell] / sum(weights.values())) < 1
 
 
+def test_the_largest_remainder_gets_what_is_left():
+    assert split(1, {(1, None): 1.0, (2, None): 2.0}) == {(1, None): 0, (2, None): 1}
+
+
 def test_weights_multiply_the_natural_shares():
     assert targets(NATURAL, ReviewsConfig(size=1800)) == {
         (1, None): 120, (2, None): 200, (3, None): 560, (4, None): 560, (5, None): 360,
