@@ -70,9 +70,15 @@ def check_params(config: T5Config, params: Params, where: str | Path) -> None:
             )
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh over all devices (or those given), in an order that suits their network."""
-    devices = jax.devices() if devices is None else devices
+def bytes_held(tree: Any) -> int:
+    """Bytes of a tree of abstract arrays on one device."""
+    return sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree)
+    )
+
+
+def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
+    """(data, fsdp, tensor) over so many devices; UserError where they do not come to that."""
     if config.tensor > 1 and config.preset != 'fsdp_tp':
         raise UserError(
             f'MeshConfig.tensor={config.tensor} does nothing under preset {config.preset!r}; '
@@ -80,13 +86,19 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         )
     data = config.data
     if data == -1:
-        data = max(1, len(devices) // (config.fsdp * config.tensor))
-    if data * config.fsdp * config.tensor != len(devices):
+        data = max(1, devices // (config.fsdp * config.tensor))
+    if data * config.fsdp * config.tensor != devices:
         raise UserError(
             f'MeshConfig data={data} x fsdp={config.fsdp} x tensor={config.tensor} is '
-            f'{data * config.fsdp * config.tensor} devices, but there are {len(devices)}'
+            f'{data * config.fsdp * config.tensor} devices, but there are {devices}'
         )
-    shape = (data, config.fsdp, config.tensor)
+    return data, config.fsdp, config.tensor
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh over all devices (or those given), in an order that suits their network."""
+    devices = jax.devices() if devices is None else devices
+    shape = mesh_shape(config, len(devices))
     return jax.make_mesh(shape, MESH_AXES, devices=devices, axis_types=(AxisType.Auto,) * 3)
 
 

@@ -13,6 +13,7 @@ from fsa_jax.configs.corpus import CorpusConfig, FilterConfig
 from fsa_jax.configs.data import DownloadConfig, PackConfig, RowsConfig, TrainData
 from fsa_jax.configs.judge import JudgeExportConfig, JudgeScoreConfig
 from fsa_jax.configs.lab import DemoConfig, LabConfig
+from fsa_jax.configs.plan import PlanConfig
 from fsa_jax.configs.prompts import PROMPT_KINDS, PromptConfig
 from fsa_jax.configs.reviews import ReviewsConfig
 from fsa_jax.configs.student import T5Config, VocabularyConfig

@@ -123,7 +123,7 @@ def prepare(
         floor=optimizer.floor,
         warmup=optimizer.warmup,
     )
-    transformation = _optimizer(optimizer, learning_rate, config)
+    transformation = make_optimizer(optimizer, learning_rate, config)
     validation = _validation_stores(packed, planned.tasks, train.validation_split)
     return Job(
         train=train,
@@ -136,7 +136,7 @@ def prepare(
         steps=steps,
         learning_rate=learning_rate,
         optimizer=transformation,
-        abstract=_abstract_state(config, transformation, partition),
+        abstract=abstract_state(config, transformation, partition),
         init=init,
     )
 
@@ -182,9 +182,10 @@ def _validation_stores(packed: PackedFolder, tasks: list[str], split: str) -> di
     return {task: store for task, store in packed.stores(split, there).items() if len(store)}
 
 
-def _optimizer(
+def make_optimizer(
     config: OptimizerConfig, learning_rate: optax.Schedule, model: T5Config
 ) -> optax.GradientTransformation:
+    """The optimizer of a model, which leaves the padding rows of its tables alone."""
     if config.name == 'adafactor' and model.vocab_padding:
         raise UserError(
             'T5Config.vocab_padding would enter the statistics of Adafactor; set it to 0, or choose '
@@ -201,9 +202,10 @@ def _optimizer(
     return optim.optimizer(config, learning_rate, padded_rows)
 
 
-def _abstract_state(
+def abstract_state(
     config: T5Config, optimizer: optax.GradientTransformation, partition: Partition
 ) -> TrainState:
+    """Shapes, dtypes and shardings of the state of a run."""
     params = abstract_params(config)
     state = jax.eval_shape(lambda p: TrainState.create(p, optimizer), params)
     shardings = partition.like(state, params, partition.params(config))

@@ -1,7 +1,6 @@
 """`fsa train --dry-run`: the parameters, the memory of a step, and the first batch as text."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +16,7 @@ from fsa_jax.configs import (
 from fsa_jax.data.rows import Batch
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.optim import path_names
-from fsa_jax.partition import Partition
+from fsa_jax.partition import Partition, bytes_held
 from fsa_jax.train.job import Job, prepare
 from fsa_jax.train.step import compile_train_step
 
@@ -53,8 +52,8 @@ def _parameters(job: Job) -> Iterator[str]:
 def _memory(job: Job, batch: Batch) -> Iterator[str]:
     shape = dict(job.partition.mesh.shape)
     yield f'memory of each of {job.partition.mesh.size} {jax.devices()[0].device_kind} devices, mesh {shape}'
-    yield f'  parameters       {_mib(_bytes_held(job.abstract.params))}'
-    yield f'  optimizer state  {_mib(_bytes_held(job.abstract.opt_state))}'
+    yield f'  parameters       {_mib(bytes_held(job.abstract.params))}'
+    yield f'  optimizer state  {_mib(bytes_held(job.abstract.opt_state))}'
     microbatches = job.rows.config.microbatches
     arrays = {
         name: jax.ShapeDtypeStruct(
@@ -64,20 +63,12 @@ def _memory(job: Job, batch: Batch) -> Iterator[str]:
         )
         for name, x in batch.items()
     }
-    yield f'  batch            {_mib(_bytes_held(arrays))}'
+    yield f'  batch            {_mib(bytes_held(arrays))}'
     step = compile_train_step(job.loss, job.optimizer, job.train, job.partition, job.shardings)
     with job.partition.context():
         analysis = step.lower(job.abstract, arrays).compile().memory_analysis()
     if analysis is not None:  # some backends have none
         yield f'  temporaries      {_mib(analysis.temp_size_in_bytes)}  (gradients, activations; compiled)'
-
-
-def _bytes_held(tree: Any) -> int:
-    """Bytes of a tree of abstract arrays on one device."""
-    return sum(
-        int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize
-        for x in jax.tree.leaves(tree)
-    )
 
 
 def _mib(size: int) -> str:

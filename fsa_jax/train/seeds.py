@@ -8,7 +8,7 @@ longest of the seeds needs.
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ from fsa_jax.train.checkpoint import stack_abstract
 from fsa_jax.train.feed import Fed
 from fsa_jax.train.job import Job, prepare
 from fsa_jax.train.state import GroupState, TrainState
-from fsa_jax.train.step import StepMetrics, Sums, train_step
+from fsa_jax.train.step import StepMetrics, Sums, gradients, train_step
 from fsa_jax.train.validate import VALIDATION, Validator, mean_f1s, mean_losses
 
 _STACKED: Any = TrainState(step=None, params=0, opt_state=0)  # type: ignore[arg-type]
@@ -48,6 +48,11 @@ class SeedGroup:
             raise UserError(
                 "TrainConfig.seeds needs RowsConfig.layout='pairs': packed rows differ in number from "
                 'seed to seed'
+            )
+        if train.gradient_dtype != 'float32':
+            raise UserError(
+                f'TrainConfig.seeds sums gradients in float32; got TrainConfig.gradient_dtype='
+                f'{train.gradient_dtype!r}'
             )
         self.seeds = train.seeds
         self.partition = partition.over_seeds(len(self.seeds))
@@ -108,9 +113,13 @@ class SeedGroup:
         """(GroupState, batches) -> (GroupState, StepMetrics by seed). The state is consumed."""
         job, seeds = self.job, jnp.array(self.seeds, jnp.uint32)
 
-        def one(seed, state, batch):
-            average, shardings = job.train.loss_average, job.shardings.params
-            return train_step(job.loss, job.optimizer, average, seed, shardings, state, batch)
+        def constrain(grads):
+            return jax.lax.with_sharding_constraint(grads, job.shardings.params)
+
+        of_loss = partial(gradients, job.loss, constrain=constrain)
+
+        def one(seed, state: Any, batch):
+            return train_step(of_loss, job.optimizer, job.train.loss_average, seed, state, batch)
 
         each = jax.vmap(one, in_axes=(0, _STACKED, 0), out_axes=(_STACKED, 0), spmd_axis_name=SEED)
 
