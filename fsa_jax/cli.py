@@ -153,7 +153,7 @@ def stage_help(stage: stages.Stage) -> str:
             f' [--{knob.rpartition(".")[2]}{_OPTION_VALUE.get(configs_lib.hint(knob), "=…")}]'
         )
     lines = [f'usage: fsa {stage.name}{argument} [options]', '', f'{stage.name}: {stage.meaning}.']
-    for cls in stage.configs:
+    for cls in _classes(stage):
         lines += ['', *textwrap.wrap(f'{cls.__name__}: {cls.__doc__}', 80)]
         hints = typing.get_type_hints(cls)
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -170,6 +170,11 @@ def _knob_help(cls, f, hint) -> list[str]:
     indent = ' ' * 6
     return [head, *textwrap.wrap(f'{f.metadata["meaning"]} {kind}', 80, initial_indent=indent,
                                  subsequent_indent=indent)]  # fmt: skip
+
+
+def _classes(stage: stages.Stage) -> tuple[type[configs_lib.Config], ...]:
+    """What the command line sets: how the processes meet is not of the job, so config.gin has none of it."""
+    return (*stage.configs, configs_lib.DistributedConfig) if stage.together else stage.configs
 
 
 def execute(argv: Sequence[str]) -> None:
@@ -190,7 +195,9 @@ def execute(argv: Sequence[str]) -> None:
     from fsa_jax import gin_registry
 
     search_paths = [*arguments.search_paths, *gin_registry.default_search_paths()]
-    built = gin_registry.build(stage.configs, arguments.gin_files, search_paths, arguments.bindings)
+    classes = _classes(stage)
+    built = gin_registry.build(classes, arguments.gin_files, search_paths, arguments.bindings)
+    built, meeting = built[: len(stage.configs)], built[len(stage.configs) :]
     if '--dry-run' in arguments.flags:
         print(configs_lib.to_gin(built))
         if stage.preview:
@@ -199,7 +206,8 @@ def execute(argv: Sequence[str]) -> None:
     if not arguments.output and stage.writes:
         raise UserError(f'fsa {stage.name} needs --output=DIR')
     output = Path(arguments.output) if arguments.output else None
-    stages.run(stage.name, built, output, overwrite='--overwrite' in arguments.flags)
+    overwrite = '--overwrite' in arguments.flags
+    stages.run(stage.name, built, output, overwrite=overwrite, meeting=meeting)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 from fsa_jax import configs as configs_lib
 from fsa_jax import environment
 from fsa_jax.errors import UserError
+from fsa_jax.hosts import Hosts
 
 MANIFEST = 'manifest.json'
 CONFIG = 'config.gin'
@@ -36,22 +37,31 @@ class AlreadyDone(Exception):
 
 @dataclasses.dataclass
 class Output:
-    """What a stage writes to: its folder, and what the manifest will say."""
+    """What a stage writes to: its folder, and what the manifest will say.
+
+    Of several processes (`hosts`), only `hosts.main` writes, but for what each writes of its own.
+    """
 
     folder: Path
     resumed: bool = False
+    hosts: Hosts = dataclasses.field(default_factory=Hosts)
     inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     devices: Iterable[Any] = ()  # what the stage computed on: jax.devices()
 
     def read(self, name: str, path: str | Path) -> Path:
-        """Names an input of the stage: it must exist, and its hash enters the manifest."""
+        """Names an input of the stage: it must exist, and its hash enters the manifest.
+
+        Every process must have read the same.
+        """
         path = Path(path)
         if not path.exists():
             raise UserError(
                 f'{name}: expected a file or folder at {str(path)!r}, which does not exist'
             )
-        self.inputs[name] = {'path': str(path), 'sha256': digest(path)}
+        sha256 = digest(path)
+        self.hosts.agree('input', {f'the sha256 of {name}': sha256})
+        self.inputs[name] = {'path': str(path), 'sha256': sha256}
         return path
 
 
@@ -123,13 +133,13 @@ def verify(folder: Path, under: str = '') -> None:
             raise UserError(f'{path} is damaged: its hash differs from the manifest of {folder}')
 
 
-def knobs(configs) -> dict[str, Any]:
-    """The knobs that decide what is computed, as JSON holds them."""
+def knobs(configs, *, free: bool = False) -> dict[str, Any]:
+    """The knobs that decide what is computed, and those that do not if `free`, as JSON holds them."""
     named = {
         f'{type(config).__name__}.{field.name}': getattr(config, field.name)
         for config in configs
         for field in dataclasses.fields(config)
-        if not field.metadata['free']
+        if free or not field.metadata['free']
     }
     return json.loads(json.dumps(named))
 
@@ -141,32 +151,48 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def output(
-    folder: str | Path, stage: str, configs, *, resumable: bool = False, overwrite: bool = False
+    folder: str | Path,
+    stage: str,
+    configs,
+    *,
+    resumable: bool = False,
+    overwrite: bool = False,
+    hosts: Hosts | None = None,
 ) -> Iterator[Output]:
     """Opens `folder` for one stage run; see the module docstring.
 
-    Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another.
+    Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another,
+    or when the processes of `hosts` were not given the same job.
     """
-    folder = Path(folder)
+    folder, hosts = Path(folder), hosts or Hosts()
     fixed = knobs(configs)
-    if overwrite and _is_output(folder):
-        shutil.rmtree(folder)
-    _refuse_other_job(folder, stage, fixed)
+    hosts.agree('config', {'stage': stage, '--output': str(folder), **knobs(configs, free=True)})
     work = folder if resumable else folder.with_name(f'.{folder.name}.partial')
-    if not resumable and work.exists():
-        shutil.rmtree(work)  # left by a killed run
-    out = Output(work, resumed=work.exists())
-    work.mkdir(parents=True, exist_ok=True)
+    resumed = hosts.first(lambda: _open(folder, work, stage, configs, fixed, overwrite))
+    out = Output(work, resumed, hosts)
     started = time.time()
-    write_atomic(work / CONFIG, _config_text(stage, configs))
-    write_atomic(work / UNFINISHED, json.dumps({'stage': stage, 'knobs': fixed}))
     try:
         yield out
     except BaseException:
-        if not resumable or _holds_nothing(work):
+        if hosts.main and (not resumable or _holds_nothing(work)):
             shutil.rmtree(work, ignore_errors=True)
         raise
-    _finish(out, folder, stage, configs, fixed, time.time() - started)
+    if hosts.main:
+        _finish(out, folder, stage, configs, fixed, time.time() - started)
+
+
+def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool) -> bool:
+    """Makes `work` ready; whether it holds what an earlier run left."""
+    if overwrite and _is_output(folder):
+        shutil.rmtree(folder)
+    _refuse_other_job(folder, stage, fixed)
+    if work != folder and work.exists():
+        shutil.rmtree(work)  # left by a killed run
+    resumed = work.exists()
+    work.mkdir(parents=True, exist_ok=True)
+    write_atomic(work / CONFIG, _config_text(stage, configs))
+    write_atomic(work / UNFINISHED, json.dumps({'stage': stage, 'knobs': fixed}))
+    return resumed
 
 
 def _holds_nothing(work: Path) -> bool:

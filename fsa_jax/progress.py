@@ -9,6 +9,9 @@ from typing import Any, Protocol
 _LINE_SECONDS = 5.0  # between plain lines: a log stays readable over hours
 
 
+_hushed = False
+
+
 class Bar(Protocol):
     """What `track` yields."""
 
@@ -19,18 +22,39 @@ class Bar(Protocol):
 @contextlib.contextmanager
 def track(name: str, total: float | None, unit: str = '', start: float = 0) -> Iterator[Bar]:
     """Shows progress of `name` towards `total` units (None: unknown), from `start` on a resume."""
-    bar = _Terminal if sys.stderr.isatty() else _Lines
+    bar = _Nothing if _hushed else _Terminal if sys.stderr.isatty() else _Lines
     with bar(name, total, unit, start) as shown:
         yield shown
 
 
 def say(message: str) -> None:
     """One line to the user, on standard error, so that standard output stays data."""
-    print(message, file=sys.stderr, flush=True)
+    if not _hushed:
+        print(message, file=sys.stderr, flush=True)
+
+
+def hush() -> None:
+    """This process shows nothing from here on: another one shows the same."""
+    global _hushed
+    _hushed = True
 
 
 def _text(value: Any) -> str:
     return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+class _Nothing:
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, n: float = 1, **fields: Any) -> None:
+        pass
 
 
 class _Terminal:

@@ -6,10 +6,12 @@ one, prints what a run would do (`--dry-run`).
 """
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsa_jax import configs as c
-from fsa_jax import manifest
+from fsa_jax import manifest, progress
+from fsa_jax.hosts import Hosts
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Stage:
     positional: str = ''  # 'Class.field' that a bare argument sets
     options: tuple[str, ...] = ()  # each 'Class.field' has an option of its own, --field=value
     writes: bool = True  # False: --output may be left out, and the stage only prints
+    together: bool = False  # several processes may run it as one (DistributedConfig)
     notes: str = ''  # 'module:function' returning more help, light to import
 
 
@@ -107,6 +110,7 @@ STAGES = {
             ),
             preview='fsa_jax.train.preview:preview',
             resumable=True,
+            together=True,
         ),
         Stage(
             'predict',
@@ -114,6 +118,7 @@ STAGES = {
             'fsa_jax.evaluate.predict:run',
             (c.PredictConfig, c.DecodeConfig, c.MeshConfig),
             resumable=True,
+            together=True,
         ),
         Stage(
             'score',
@@ -170,10 +175,18 @@ def load(function: str):
     return getattr(importlib.import_module(module), name)
 
 
-def run(name: str, configs, output, *, overwrite: bool = False) -> None:
+def run(
+    name: str,
+    configs,
+    output,
+    *,
+    overwrite: bool = False,
+    meeting: Sequence[c.Config] = (),
+) -> None:
     """Runs a stage into the folder `output`, with configs in the order the stage declares them.
 
-    Without an `output`, a stage that only prints gets None for its manifest.Output.
+    Without an `output`, a stage that only prints gets None for its manifest.Output. `meeting` holds
+    the DistributedConfig of a run that may be of several processes: they are joined first.
 
     Raises manifest.AlreadyDone when that folder holds this very job, finished.
     """
@@ -181,7 +194,13 @@ def run(name: str, configs, output, *, overwrite: bool = False) -> None:
     if not output and not stage.writes:
         load(stage.run)(None, *configs)
         return
-    with manifest.output(
-        output, name, configs, resumable=stage.resumable, overwrite=overwrite
-    ) as out:
+    hosts = load('fsa_jax.distributed:start')(*meeting) if meeting else Hosts()
+    if not hosts.main:
+        progress.hush()
+    with (
+        hosts,
+        manifest.output(
+            output, name, configs, resumable=stage.resumable, overwrite=overwrite, hosts=hosts
+        ) as out,
+    ):
         load(stage.run)(out, *configs)

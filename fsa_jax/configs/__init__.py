@@ -11,6 +11,7 @@ import typing
 from fsa_jax.configs.base import Config, knob, to_gin, type_name
 from fsa_jax.configs.corpus import CorpusConfig, FilterConfig
 from fsa_jax.configs.data import DownloadConfig, PackConfig, RowsConfig, TrainData
+from fsa_jax.configs.distributed import DistributedConfig
 from fsa_jax.configs.judge import JudgeExportConfig, JudgeScoreConfig
 from fsa_jax.configs.lab import DemoConfig, LabConfig
 from fsa_jax.configs.plan import PlanConfig

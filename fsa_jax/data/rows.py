@@ -174,6 +174,10 @@ class Rows:
         """How many pairs the batch of a step holds."""
         return len(self._rows_at(step)[0])
 
+    def tokens_at(self, step: int) -> int:
+        """How many real tokens, of inputs and targets, the batch of a step holds."""
+        return int(self._lengths[self._rows_at(step)[0]].sum())
+
     def _rows_at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(pairs, pairs a row) of the whole batch of a step."""
         number, step = self._pass_at(step)

@@ -28,6 +28,7 @@ from fsa_jax.evaluate.inputs import read_rows
 from fsa_jax.partition import Partition
 from fsa_jax.records import Prediction, to_json
 from fsa_jax.train.checkpoint import ModelFolder, open_model
+from fsa_jax.train.stopping import EXIT_STATUS, Stopper
 
 _MARK = '.predictions.mark.json'
 
@@ -71,13 +72,21 @@ def run(
     constraints = Constraints(model.vocabulary, config.categories) if config.constrained else None
     partition = Partition.from_config(mesh)
     out.devices = partition.mesh.devices.ravel()
-    with _Writer(out) as writer, progress.track('predict', total, 'rows', writer.rows) as bar:
+    with (
+        Stopper() as stopper,
+        _Writer(out) as writer,
+        progress.track('predict', total, 'rows', writer.rows) as bar,
+    ):
         rows = itertools.islice(rows, writer.rows, None)
-        for predictions in predict(
-            rows, model, config, decode, partition, constraints, first=writer.rows
-        ):
+        chunks = predict(rows, model, config, decode, partition, constraints, first=writer.rows)
+        for number, predictions in enumerate(chunks, 1):
             writer.write(predictions)
             bar.update(len(predictions))
+            if stopper.should_stop(number) and writer.rows < total:
+                progress.say(
+                    f'stopped by SIGTERM after row {writer.rows:,}; the same command goes on'
+                )
+                raise SystemExit(EXIT_STATUS)
     if constraints is not None:
         out.counts['spans_not_representable'] = constraints.unrepresentable
     if writer.flags:
@@ -210,16 +219,21 @@ def _store_rows(store: TokenStore, length: int, vocabulary: Vocabulary) -> Itera
 
 
 class _Writer:
-    """Appends chunks to predictions.jsonl; `rows` is how many a killed run left whole."""
+    """Appends chunks to predictions.jsonl; `rows` is how many a killed run left whole.
+
+    Every process has all predictions; the main one writes them.
+    """
 
     def __init__(self, out: manifest.Output):
         self.path, self.mark = out.folder / PREDICTIONS, out.folder / _MARK
         self.out = out
-        mark = self._read_mark()
+        mark = out.hosts.first(self._read_mark)
         self.rows: int = mark['rows']
         self.flags = collections.Counter(mark['flags'])
-        self.file = open(self.path, 'ab')  # noqa: SIM115 - closed by __exit__
-        self.file.truncate(mark['bytes'])
+        self.file = None
+        if out.hosts.main:
+            self.file = open(self.path, 'ab')  # noqa: SIM115 - closed by __exit__
+            self.file.truncate(mark['bytes'])
 
     def _read_mark(self) -> dict[str, Any]:
         empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'flags': {}}
@@ -240,12 +254,14 @@ class _Writer:
 
     def write(self, predictions: list[Prediction]) -> None:
         """Appends one chunk; on return it is on disk and marked."""
+        self.rows += len(predictions)
+        self.flags.update(flag for p in predictions for flag in p.flags)
+        if self.file is None:
+            return
         lines = ''.join(to_json(p) + '\n' for p in predictions)
         self.file.write(lines.encode('utf-8', 'replace'))
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.rows += len(predictions)
-        self.flags.update(flag for p in predictions for flag in p.flags)
         mark = {
             'inputs': self.out.inputs,
             'rows': self.rows,
@@ -255,6 +271,8 @@ class _Writer:
         manifest.write_atomic(self.mark, json.dumps(mark))
 
     def __exit__(self, kind, *_):
+        if self.file is None:
+            return
         self.file.close()
         if kind is None:
             self.out.counts.update(rows=self.rows, **self.flags)

@@ -16,7 +16,7 @@ below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the sa
 import dataclasses
 import json
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
+from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import write_atomic
 from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
@@ -213,8 +214,14 @@ class Checkpoints:
     `best_step()` is asked at every save which step is the best so far (None: none yet).
     """
 
-    def __init__(self, folder: Path, keep: int, best_step: Callable[[], int | None]):
-        self._folder, self._keep, self._best_step = folder, keep, best_step
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        best_step: Callable[[], int | None],
+        hosts: Hosts | None = None,
+    ):
+        self._keep, self._best_step, self._hosts = keep, best_step, hosts or Hosts()
         self._root = (folder / CHECKPOINTS).absolute()
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), _Only(best_step)]
@@ -247,18 +254,17 @@ class Checkpoints:
         A damaged one is said, and set aside as `<step>.damaged`, so that its step can be saved anew.
         UserError where there are some and none is good: a long run does not begin anew unasked.
         """
+        self.wait()
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                state = self._restore(step, abstract)
-            except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
-                if 'RESOURCE_EXHAUSTED' in str(error):
-                    raise  # no memory for it here: nothing is wrong with the checkpoint
-                say(f'checkpoint {step} is damaged ({_first_line(error)}); trying the one before')
+            state = self._read(step, abstract)
+            if state is None:
                 damaged.append(step)
                 continue
             for later in damaged:
-                self._set_aside(later)
+                self._hosts.first(partial(self._set_aside, later))
+            if damaged:
+                self._manager.reload()
             return state
         if damaged:
             raise UserError(
@@ -266,13 +272,38 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, abstract: State) -> State:
-        items = abstract.items()
-        args = {name: ocp.args.StandardRestore(item) for name, item in items.items()}
-        args['checksums'] = ocp.args.JsonRestore()
-        restored = dict(self._manager.restore(step, args=ocp.args.Composite(**args)))
-        _check(restored, restored.pop('checksums'))
-        return type(abstract).of(restored)
+    def _read(self, step: int, abstract: State) -> State | None:
+        """A checkpoint as saved, or None where any process finds it damaged."""
+        state: State | None = None
+        checksums: dict[str, int] = {}
+        why = 'another process says so'
+        try:
+            state, checksums = self._restore(step, abstract)
+        except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
+            if 'RESOURCE_EXHAUSTED' in str(error):
+                raise  # no memory for it here: nothing is wrong with the checkpoint
+            why = _first_line(error)
+        everywhere = self._hosts.all('restored', state is not None)
+        if state is not None and everywhere:  # the sums are over all devices: each must take part
+            try:
+                _check(state.items(), checksums)
+                return state
+            except Damaged as error:
+                why = str(error)
+        say(f'checkpoint {step} is damaged ({why}); trying the one before')
+        return None
+
+    def _restore(self, step: int, abstract: State) -> tuple[State, dict[str, int]]:
+        """The state and the checksums of a step. No process waits for another in here."""
+        folder = self._root / str(step)
+        items = {
+            name: ocp.StandardCheckpointHandler().restore(
+                folder / name, args=ocp.args.StandardRestore(item)
+            )
+            for name, item in abstract.items().items()
+        }
+        checksums = ocp.JsonCheckpointHandler().restore(folder / 'checksums')
+        return type(abstract).of(items), checksums
 
     def _set_aside(self, step: int) -> None:
         aside = self._root / f'{step}.damaged'
@@ -281,7 +312,6 @@ class Checkpoints:
             number += 1
             aside = self._root / f'{step}.damaged{number}'
         (self._root / str(step)).rename(aside)
-        self._manager.reload()
 
     def latest(self) -> int | None:
         """The newest step that is safely on disk."""
@@ -330,7 +360,7 @@ def _checksums(items: dict[str, Any]) -> dict[str, int]:
 
 def _check(items: dict[str, Any], expected: dict[str, int]) -> None:
     for name, value in _checksums(items).items():
-        if expected[name] != value:
+        if expected.get(name) != value:
             raise Damaged(f'{name} does not have its checksum')
 
 

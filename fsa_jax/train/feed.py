@@ -22,8 +22,8 @@ _AHEAD = 2  # batches that wait on the devices: enough to hide the host, small b
 class Fed:
     """The batch of a step on the devices, arrays [microbatch, row, slot], and what it holds.
 
-    `tokens` counts real input and target tokens of this process; `epoch` is that of the step, and
-    `ends_epoch` whether it is the last of it.
+    `pairs` and `tokens` (real ones, of inputs and targets) are those of the whole batch; `epoch` is
+    that of the step, and `ends_epoch` whether it is the last of it.
     """
 
     step: int
@@ -45,12 +45,11 @@ class Feed:
     def at(self, step: int) -> Fed:
         """The batch of a step."""
         batch = self._rows.batch_at(step, rows=self._local)
-        real = np.count_nonzero(batch['encoder_input_tokens'])
-        tokens = real + np.count_nonzero(batch['decoder_loss_weights'])
         epoch, _ = self._rows.epoch_at(step)
         ends_epoch = self._rows.epoch_at(step + 1)[1] == 0
         arrays = {name: self._place(x) for name, x in batch.items()}
-        return Fed(step, arrays, self._rows.pairs_at(step), int(tokens), epoch, ends_epoch)
+        pairs, tokens = self._rows.pairs_at(step), self._rows.tokens_at(step)
+        return Fed(step, arrays, pairs, tokens, epoch, ends_epoch)
 
     def _place(self, x: np.ndarray) -> Array:
         microbatches = x.reshape(self._shape[0], -1, x.shape[1])

@@ -97,11 +97,6 @@ def prepare(
     """Opens the data and the init; UserError names what does not fit together."""
     if not train.data:
         raise UserError('TrainConfig.data is empty; expected a packed folder (of fsa pack)')
-    if train.save_minutes and jax.process_count() > 1:
-        raise UserError(
-            'TrainConfig.save_minutes: the clocks of several processes differ; set it to 0 and '
-            'TrainConfig.save_every above 0'
-        )
     packed = PackedFolder(train.data)
     packed.check_tasks(decode.task_max_new_tokens if decode else ())
     init = open_model(train.init) if train.init else None

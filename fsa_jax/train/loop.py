@@ -7,7 +7,6 @@ leaves a model folder (train/checkpoint.py) with metrics.jsonl and TensorBoard e
 import contextlib
 import math
 import time
-from pathlib import Path
 
 import jax
 
@@ -63,27 +62,30 @@ def run(
         return
     job = prepare(train, model, rows, optimizer, Partition.from_config(mesh), decode)
     out.devices = job.partition.mesh.devices.ravel()
-    checkpoint.write_header(out.folder, job.config, job.vocabulary)
+    if out.hosts.main:
+        checkpoint.write_header(out.folder, job.config, job.vocabulary)
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
     for line in job.rows.repeats(job.steps):
         progress.say(line)
     with job.partition.context(), Stopper() as stopper:
-        Training(out.folder, job, decode, stopper).run(out)
+        Training(out, job, decode, stopper).run()
 
 
 class Training:
     """A run in progress. `step` counts finished steps everywhere."""
 
-    def __init__(self, folder: Path, job: Job, decode: DecodeConfig, stopper: Stopper):
-        self.folder, self.job, self.stopper = folder, job, stopper
+    def __init__(self, out: manifest.Output, job: Job, decode: DecodeConfig, stopper: Stopper):
+        self.out, self.folder, self.job, self.stopper = out, out.folder, job, stopper
         self.validator = self._validator(decode)
-        self.best = Best(folder, job.metric)
-        self.checkpoints = Checkpoints(folder, job.train.keep, lambda: self.best.step)
+        self.best = Best(self.folder, job.metric)
+        self.checkpoints = Checkpoints(
+            self.folder, job.train.keep, lambda: self.best.step, out.hosts
+        )
         self.train_step = compile_train_step(
             job.loss, job.optimizer, job.train, job.partition, job.shardings
         )
         self.throughput = Throughput()
-        self.profiler = Profiler(folder / PROFILE, job.train.profile_steps)
+        self.profiler = Profiler(self.folder / PROFILE, job.train.profile_steps)
         # The last step, not yet looked at, and when it ended.
         self.waiting: tuple[Fed, StepMetrics, float] | None = None
         self.saved = time.monotonic()
@@ -102,12 +104,13 @@ class Training:
             job.train.evaluate_examples,
         )
 
-    def run(self, out: manifest.Output) -> None:
+    def run(self) -> None:
         """Trains from where the folder stands to the last step."""
         self.state = self._start()
         start, steps = int(self.state.step), self.job.steps
         self.log = MetricsLog(self.folder, start, self.job.train.tensorboard)
         self.best.resume(self.log.rows, checkpoint.steps(self.folder))
+        self.out.hosts.barrier('resumed')  # before any writes rows that another has not read yet
         with contextlib.ExitStack() as stack:
             stack.callback(self.log.close)
             stack.callback(self.checkpoints.close)
@@ -119,13 +122,13 @@ class Training:
             for fed in stack.enter_context(contextlib.closing(feed)):
                 self._step(fed)
                 self._boundary(fed.step + 1, fed.ends_epoch)
-        out.counts |= {
+        self.out.counts |= {
             'steps': steps,
             'parameters': self.job.parameters,
             'devices': jax.device_count(),
         }
         if self.best.step is not None:
-            out.counts['best'] = checkpoint.read_best(self.folder)
+            self.out.counts['best'] = checkpoint.read_best(self.folder)
 
     def _start(self) -> TrainState:
         restored = self.checkpoints.restore(self.job.abstract)
@@ -205,7 +208,10 @@ class Training:
         every, minutes = self.job.train.save_every, self.job.train.save_minutes
         if step == self.job.steps or (every and step % every == 0):
             return True
-        return minutes > 0 and time.monotonic() - self.saved > 60 * minutes
+        if not minutes:
+            return False
+        # Clocks differ: that of the main process decides.
+        return self.out.hosts.first(lambda: time.monotonic() - self.saved > 60 * minutes)
 
     def _evaluation_due(self, step: int, ends_epoch: bool) -> bool:
         if self.validator is None or step == 0:

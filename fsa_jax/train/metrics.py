@@ -94,7 +94,8 @@ class Best:
 
     def resume(self, rows: list[Row], there: list[int]) -> None:
         """Finds the best again among the rows whose checkpoints are still there."""
-        self._path.unlink(missing_ok=True)
+        if jax.process_index() == 0:
+            self._path.unlink(missing_ok=True)
         for row in rows:
             if is_evaluation(row) and row['step'] in there:
                 self.offer(row)

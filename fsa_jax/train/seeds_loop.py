@@ -50,7 +50,8 @@ def run(
     """Trains all of TrainConfig.seeds to the end, or resumes them. Raises what train/loop.py does."""
     group = SeedGroup(train, model, rows, optimizer, Partition.from_config(mesh))
     out.devices = group.partition.mesh.devices.ravel()
-    checkpoint.write_header(out.folder, group.job.config, group.job.vocabulary)
+    if out.hosts.main:
+        checkpoint.write_header(out.folder, group.job.config, group.job.vocabulary)
     shape = dict(group.partition.mesh.shape)
     progress.say(
         f'seeds {", ".join(map(str, group.seeds))} together on mesh {shape}; '
@@ -70,7 +71,7 @@ class GroupTraining:
         self.job = group.job
         self.validator = group.validator(decode)
         self.train_step, self.offer = group.compile_train_step(), group.compile_offer()
-        self.checkpoints = Checkpoints(self.folder, self.job.train.keep, lambda: None)
+        self.checkpoints = Checkpoints(self.folder, self.job.train.keep, lambda: None, out.hosts)
         self.throughput = Throughput()
         self.waiting: tuple[Fed, StepMetrics, float] | None = None  # a step not yet looked at
 
@@ -207,4 +208,5 @@ class GroupTraining:
         }
         content = {'seeds': self.group.seeds, 'metric': self.job.metric, 'best': best}
         self.checkpoints.wait()
-        write_atomic(self.folder / checkpoint.SEEDS, json.dumps(content, indent=1) + '\n')
+        if self.out.hosts.main:
+            write_atomic(self.folder / checkpoint.SEEDS, json.dumps(content, indent=1) + '\n')

@@ -10,13 +10,17 @@ EXIT_STATUS = 143  # 128 + SIGTERM, as a shell reports it
 
 
 class Stopper:
-    """A context in which SIGTERM asks the run to stop instead of killing it."""
+    """A context in which SIGTERM asks the run to stop instead of killing it.
+
+    Of several processes any may be asked: JAX's preemption service tells the others, and all stop
+    after the same step.
+    """
 
     def __init__(self):
-        self.asked = False  # of this process
+        self.asked = False  # of a process that is alone
 
     def __enter__(self) -> 'Stopper':
-        # A distributed run leaves SIGTERM to JAX's preemption notifier, which tells all hosts.
+        # With several processes SIGTERM is JAX's, since they have met.
         alone = jax.process_count() == 1
         self._here = alone and threading.current_thread() is threading.main_thread()
         if self._here:
@@ -31,7 +35,10 @@ class Stopper:
         self.asked = True
 
     def should_stop(self, step: int) -> bool:
-        """Whether to save and stop after `step`; all hosts get the same answer at the same step."""
+        """Whether to save and stop after `step`; all processes ask after each, and get the same answer.
+
+        The step is what Orbax asks JAX with as well, so no other count will do.
+        """
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self.asked
