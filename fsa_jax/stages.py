@@ -134,6 +134,13 @@ STAGES = {
             notes='fsa_jax.configs.zero_shot:notes',
         ),
         Stage(
+            'cross-domain',
+            'base, student and teacher by domains, zero-shot and fine-tuned',
+            'fsa_jax.evaluate.cross_domain:run',
+            (c.CrossDomainConfig,),
+            resumable=True,
+        ),
+        Stage(
             'calibrate',
             "a fine-tuned student's confidence, fitted on a validation split",
             'fsa_jax.student.calibrate:run',

@@ -28,7 +28,7 @@ from fsa_jax.configs.using import (
     ReportConfig,
     ScoreConfig,
 )
-from fsa_jax.configs.zero_shot import CalibrateConfig, ZeroShotConfig
+from fsa_jax.configs.zero_shot import CalibrateConfig, CrossDomainConfig, ZeroShotConfig
 from fsa_jax.errors import UserError
 
 

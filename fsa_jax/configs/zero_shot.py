@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fsa_jax.configs.base import Config, knob
-from fsa_jax.errors import UserError
+from fsa_jax.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,48 @@ def notes() -> str:
         '      aspect    a benchmark folder (fsa/atsa/rest14: its test and hard_test),\n'
         '      extract   or one file: JSON(L), CSV, SemEval XML, ASQP, ACOS'
     )
+
+
+@dataclass(frozen=True)
+class CrossDomainConfig(Config):
+    """Systems by domains: classification, zero-shot extraction, and fine-tuning on one for another."""
+
+    models: dict[str, str] = knob(
+        {}, "model folders by name: {'base': FOLDER, 'student': FOLDER}, the base undistilled"
+    )
+    teacher: dict[str, str] = knob(
+        {},
+        "the teacher's predictions, a folder for each: 'extraction/DOMAIN', 'classification/DOMAIN'",
+    )
+    domains: dict[str, str] = knob(
+        {}, 'labelled aspects by domain: a benchmark folder, or a file (no fine-tuning on it)'
+    )
+    seen: tuple[str, ...] = knob(
+        (), "domains that the teacher's corpus holds; the others are marked"
+    )
+    fine_tune_on: tuple[str, ...] = knob(
+        (), 'domains to fine-tune on; empty: all that are benchmark folders'
+    )
+    epochs: float = knob(20.0, 'fine-tuning epochs', low=0.1)
+    learning_rate: float = knob(3e-4, 'peak learning rate of fine-tuning', low=0.0)
+    seed: int = knob(42, 'seed of fine-tuning and of the resamples', low=0)
+    limit: int = knob(0, 'test sentences of each domain, from the first; 0: all', low=0)
+    bootstrap: int = knob(1000, 'resamples of the 95 % intervals; 0: none', low=0)
+    batch_size: int = knob(64, 'sequences together', low=1, free=True)
+    note: str = knob('', "recorded with the matrix, such as 'synthetic reviews'")
+
+    def check(self):
+        for name in ('seen', 'fine_tune_on'):
+            for domain in getattr(self, name):
+                if domain not in self.domains:
+                    raise UserError(
+                        f'CrossDomainConfig.{name} names {domain!r}, which is none of its domains: '
+                        f'{", ".join(self.domains)}{nearest(domain, self.domains)}'
+                    )
+        for key in self.teacher:
+            measure, _, domain = key.partition('/')
+            if measure not in ('extraction', 'classification') or domain not in self.domains:
+                raise UserError(
+                    f"CrossDomainConfig.teacher: expected 'extraction/DOMAIN' or "
+                    f"'classification/DOMAIN', of {', '.join(self.domains)}; got {key!r}"
+                )

@@ -15,6 +15,7 @@ from fsa_jax.data.store import PackedFolder, TokenBatch, TokenStore
 from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary, train_vocabulary
 from fsa_jax.errors import UserError
+from fsa_jax.records import POLARITIES
 from tests.bench.harness import REPOSITORY
 
 LIMITS = (128, 400)  # most input and target ids of a pair, as published
@@ -59,7 +60,9 @@ def vocabulary_path(tiny: bool, folder: Path) -> Path:
     """T5's vocabulary, or one that is trained in `folder` on the made texts."""
     if not tiny:
         return shared() / 'data' / 't5'
-    train_vocabulary([text for pair in texts(True) for text in pair], 120, folder / 'pieces')
+    labels = [f'pasta | {polarity} ;' for polarity in POLARITIES]
+    made = [*labels, *(text for pair in texts(True) for text in pair)]
+    train_vocabulary(made, 120, folder / 'pieces')
     return folder / 'pieces'
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import T5Config as TorchConfig
 from transformers import T5ForConditionalGeneration
@@ -85,5 +86,35 @@ def generate(
                 num_beams=1,
             )
         return [row[1:] for row in rows.tolist()]
+
+    return run
+
+
+def log_likelihoods(
+    folder: Path,
+    inputs: Sequence[Sequence[int]],
+    prefix: Sequence[int],
+    labels: Sequence[Sequence[int]],
+    size: int,
+) -> Callable[[], np.ndarray]:
+    """log p(label | input, prefix) [N, C]: a forward pass for every batch and label."""
+    where = device()
+    model = T5ForConditionalGeneration.from_pretrained(folder).to(where).eval()
+    order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
+
+    def run() -> np.ndarray:
+        scores = np.zeros((len(inputs), len(labels)), np.float32)
+        for rows in batches:
+            source = padded([inputs[i] for i in rows], 0).to(where)
+            for column, label in enumerate(labels):
+                target = torch.tensor([[*prefix, *label]] * len(rows), device=where)
+                with torch.inference_mode():
+                    mask = (source != 0).long()
+                    logits = model(source, attention_mask=mask, labels=target).logits
+                chosen = logits[:, len(prefix) :].log_softmax(-1)
+                ids = target[:, len(prefix) :, None]
+                scores[rows, column] = chosen.gather(-1, ids).sum((1, 2)).cpu().numpy()
+        return scores
 
     return run

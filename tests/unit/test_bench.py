@@ -52,6 +52,8 @@ ROWS = {
     'training': ['torch plain float32', 'ours packed float32', 'memory ours packed float32'],
     'decoding': ['generate float32', 'ours float32', 'ours bfloat16'],
     'packing': ['text to store', 'bare tokeniser, a text a call', 'store to packed rows'],
+    'constrained': ['free', 'constrained'],
+    'zero_shot': ['torch', 'ours'],
     'startup': ['command to first step, cold', 'command to first step, warm'],
 }
 
