@@ -1,6 +1,5 @@
 """Benchmark sentences inside reviews: a student must not have read what it is tested on."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,35 +14,33 @@ SHORT = 6
 class Benchmark:
     """The sentences of a benchmark, to be found in the words of a review.
 
-    Each is looked for where a review holds its rarest word, so that most reviews cost one
-    intersection of sets.
+    A sentence is looked for only in a review that holds its first six words in a row.
     """
 
     def __init__(self, sentences: Iterable[str]):
         normal = {tuple(words(sentence)): None for sentence in sentences}
         normal.pop((), None)
+        self.size = len(normal)
         self._short = {' '.join(s) for s in normal if len(s) < SHORT}
-        frequency = Counter(word for s in normal for word in {*s})
-        self._by_word: dict[str, list[str]] = {}
+        self._by_head: dict[tuple[str, ...], list[str]] = {}
         for s in normal:
             if len(s) >= SHORT:
-                rarest = min(s, key=lambda word: (frequency[word], -len(word), word))
-                self._by_word.setdefault(rarest, []).append(f' {" ".join(s)} ')
-        self._words = frozenset(self._by_word)
-        self.size = len(normal)
+                self._by_head.setdefault(s[:SHORT], []).append(f' {" ".join(s)} ')
+        self._heads = frozenset(self._by_head)
 
     def find(self, review: Sequence[str]) -> str | None:
         """A sentence (as words) that the words of a review hold in a row; None: none."""
-        shared = self._words.intersection(review)
-        joined = ' '.join(review)
-        if joined in self._short:
-            return joined
-        if shared:
-            spaced = f' {joined} '
-            for word in sorted(shared):
-                for sentence in self._by_word[word]:
-                    if sentence in spaced:
-                        return sentence.strip()
+        if len(review) < SHORT:
+            whole = ' '.join(review)
+            return whole if whole in self._short else None
+        heads = self._heads.intersection(zip(*(review[i:] for i in range(SHORT))))
+        if not heads:
+            return None
+        spaced = f' {" ".join(review)} '
+        for head in sorted(heads):
+            for sentence in self._by_head[head]:
+                if sentence in spaced:
+                    return sentence.strip()
         return None
 
 

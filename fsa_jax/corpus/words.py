@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 _WORD = re.compile(r'[^\W_]+')
-_SPACED = {i: ' ' for i in range(128) if not chr(i).isalnum()}
+_SPACED = bytes(i if chr(i).isalnum() else 32 for i in range(128)) + bytes(128)
 
 
 def words(text: str) -> list[str]:
@@ -13,5 +13,5 @@ def words(text: str) -> list[str]:
     if '&' in text:
         text = html.unescape(text)
     if text.isascii():
-        return text.lower().translate(_SPACED).split()
+        return text.lower().encode().translate(_SPACED).decode().split()
     return _WORD.findall(unicodedata.normalize('NFKC', text).lower())

@@ -45,7 +45,7 @@ def main() -> None:
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Times the filters in turn, runs the stage in processes of its own, then the report."""
-    rounds = flags.rounds or (1 if flags.tiny else 5)
+    rounds = flags.rounds or (1 if flags.tiny else 3)
     count, whole = (500, 2000) if flags.tiny else (100_000, 1_000_000)
     write_dump(folder, whole, 200 if flags.tiny else BANK, 100 if flags.tiny else None)
     few = folder / 'few.json'

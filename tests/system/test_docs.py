@@ -1,5 +1,7 @@
 """The commands of docs/your_reviews.md, run as they stand there."""
 
+import csv
+import gzip
 import json
 import os
 import re
@@ -8,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
+from tests.unit.corpus import dumps
 
 
 def bash_blocks(path: Path) -> list[str]:
@@ -41,3 +44,28 @@ def test_your_reviews(tmp_path, tiny_spiece):
     assert "['empty']" in printed
     rows = (tmp_path / 'opinions' / 'predictions.jsonl').read_text().splitlines()
     assert json.loads(rows[1])['extra'] == {'shop': 'south'}
+
+
+def test_sampling(tmp_path):
+    """The section of docs/teacher.md, on made dumps of the names and forms that it speaks of."""
+    page = (REPOSITORY / 'docs' / 'teacher.md').read_text()
+    section = page[page.index('## Sample') : page.index('## Prompts')]
+    (tmp_path / 'section.md').write_text(section)
+    count = 4000
+    (tmp_path / 'yelp_academic_dataset_review.json').write_bytes(
+        dumps.lines(map(dumps.yelp, range(count)))
+    )
+    packed = gzip.compress(dumps.lines(map(dumps.amazon_2023, range(count))))
+    (tmp_path / 'Electronics.jsonl.gz').write_bytes(packed)
+    with open(tmp_path / 'my_reviews.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['key', 'body', 'score'])
+        writer.writerows((n, dumps.text(n), int(dumps.STARS[n])) for n in range(50))
+    (tmp_path / 'downloads' / 'benchmark' / 'fsa').mkdir(parents=True)
+    sentences = [{'sentence': dumps.text(n)} for n in range(3)]
+    (tmp_path / 'downloads' / 'benchmark' / 'fsa' / 'test.json').write_text(json.dumps(sentences))
+    printed = run(bash_blocks(tmp_path / 'section.md'), tmp_path)
+    assert printed.count('holds a benchmark sentence') == 3
+    for name, least in (('restaurant', 1000), ('computer', 1000), ('mine', 10)):
+        reviews = (tmp_path / 'samples' / name / 'reviews.jsonl').read_text().splitlines()
+        assert len(reviews) >= least
