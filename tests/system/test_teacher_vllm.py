@@ -16,9 +16,12 @@ import urllib.request
 import jsonschema
 import pytest
 
+from fsa_jax import cli
 from fsa_jax.corpus import analysis
+from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.manifest import read
 from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
+from tests import training
 from tests.conftest import REPOSITORY
 from tests.unit.teacher.conftest import content
 
@@ -191,3 +194,39 @@ def test_a_model_that_is_not_there_is_one_line(teacher):
     assert "fsa: vLLM cannot serve './nowhere'" in told
     assert 'Traceback' not in told
     assert not (teacher.folder / 'nowhere').exists()
+
+
+def test_from_reviews_to_a_trained_step(teacher, shared, tiny_spiece, tmp_path):
+    """sample, teach (the real engine), corpus, pack, train: each reads what the one before left."""
+
+    def fsa(stage, output, **knobs):
+        given = [f'--gin.{name.replace("__", ".")}={value}' for name, value in knobs.items()]
+        assert cli.main([*stage.split(), *given, f'--output={tmp_path / output}']) == 0
+        return tmp_path / output
+
+    reviews = shared / 'data' / 'reviews' / 'yelp2_test.json'
+    sample = fsa(
+        f'sample {reviews}', 'sample', ReviewsConfig__size=24, ReviewsConfig__domain='restaurant',
+        ReviewsConfig__text_field='sentence', ReviewsConfig__benchmarks=f"('{shared / 'data' / 'fsa'}',)",
+    )  # fmt: skip
+    generations = teacher.teach('sampled', *BRIEF_JSON, f'--gin.TeacherConfig.reviews={sample}')
+    corpus = fsa(
+        f'corpus {generations}', 'corpus', FilterConfig__filter='keep', FilterConfig__min_opinions=0,
+        CorpusConfig__validation_fraction=0.2, CorpusConfig__reasoning=False,
+    )  # fmt: skip
+    packed = fsa(
+        'pack', 'packed', PackConfig__tasks='sentiment_analysis_corpus', PackConfig__corpus=corpus,
+        VocabularyConfig__path=tiny_spiece,
+    )  # fmt: skip
+    student = {f'T5Config__{name}': value for name, value in training.STUDENT.items()}
+    student['T5Config__vocab_size'] = Vocabulary.load(packed / 'vocabulary').size
+    run = fsa(
+        'train', 'run', TrainConfig__data=packed, TrainConfig__steps=1, RowsConfig__batch_size=4,
+        TrainConfig__log_every=1, TrainConfig__validation_split='', **student,
+    )  # fmt: skip
+    lines = (run / 'metrics.jsonl').read_text().splitlines()
+    losses = [row['loss'] for row in map(json.loads, lines) if 'loss' in row]
+    assert losses
+    assert all(0 < loss < 20 for loss in losses)
+    asked = {g.input for g in answers(generations)}
+    assert asked == {r.text for r in read_jsonl(Review, sample / 'reviews.jsonl')}
