@@ -122,7 +122,7 @@ def load_prompt(
     name = kind
     if kind == 'analysis':
         name += ('_json' if json_answer else '') + ('' if reasoning else '_brief')
-    version, instructions, turn = _read_template(_file(folder, f'{name}.txt'))
+    version, instructions, turn = read_template(_file(folder, f'{name}.txt'))
     examples = _read_demonstrations(_file(folder, _DEMONSTRATIONS)) if demonstrations else []
     if demonstrations > len(examples):
         raise UserError(
@@ -158,7 +158,7 @@ class _Demonstration:
         return write(self.opinions, reasoning)
 
 
-def _read_template(path: Path) -> tuple[str, str, str]:
+def read_template(path: Path) -> tuple[str, str, str]:
     """(version, instructions, turn of a review)."""
     parts = [part.strip() for part in path.read_text('utf-8').split('\n===\n')]
     head = parts[0].removeprefix('version:').strip()
