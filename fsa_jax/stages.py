@@ -166,6 +166,13 @@ STAGES = {
             options=('ExportConfig.push_to_hub', 'ExportConfig.seed'),
         ),
         Stage(
+            'in-context',
+            'a large language model on the benchmark, with demonstrations in its prompt',
+            'fsa_jax.evaluate.in_context:run',
+            (c.InContextConfig, c.TeacherConfig, c.SamplingConfig, c.VLLMConfig, c.ServerConfig),
+            resumable=True,
+        ),
+        Stage(
             'demo',
             'all of it on synthetic reviews, with and without distillation',
             'fsa_jax.lab.demo:run',

@@ -12,6 +12,7 @@ from fsa_jax.configs.base import Config, knob, to_gin, type_name
 from fsa_jax.configs.corpus import CorpusConfig, FilterConfig
 from fsa_jax.configs.data import DownloadConfig, PackConfig, RowsConfig, TrainData
 from fsa_jax.configs.distributed import DistributedConfig
+from fsa_jax.configs.in_context import InContextConfig
 from fsa_jax.configs.judge import JudgeExportConfig, JudgeScoreConfig
 from fsa_jax.configs.lab import DemoConfig, LabConfig
 from fsa_jax.configs.plan import PlanConfig

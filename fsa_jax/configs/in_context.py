@@ -16,7 +16,8 @@ class InContextConfig(Config):
         '(category or term, polarity) pairs of a benchmark dataset; polarity of a text; polarity of a gold target',
     )
     dataset: str = knob(
-        'acsa_rest16', "extract: acsa_rest16, acsa_laptop16, atsa_rest14, atsa_laptop14 or another's task and name"
+        'acsa_rest16',
+        "extract: acsa_rest16, acsa_laptop16, atsa_rest14, atsa_laptop14 or another's task and name",
     )
     data_dir: str = knob('', 'extract: root of the benchmark data; empty: FSA_DATA_DIR')
     data: str = knob('', 'sentence, aspect: the labelled data, as `fsa zero-shot` reads it')
@@ -24,7 +25,8 @@ class InContextConfig(Config):
     label_field: str = knob('label', 'column of the label (sentence)')
     k: int = knob(4, 'demonstrations, from the train split of the dataset', low=0)
     choice: Literal['random', 'bm25'] = knob(
-        'random', 'the same k for all sentences, drawn by seed, or the most similar ones of each by BM25'
+        'random',
+        'the same k for all sentences, drawn by seed, or the most similar ones of each by BM25',
     )
     seed: int = knob(0, 'seed of the draw, and of the resamples', low=0)
     json: bool = knob(False, 'answers as JSON, held to a schema; otherwise as text')

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
+from fsa_jax.evaluate import score
 from fsa_jax.evaluate.bootstrap import LEVEL
 
 
@@ -64,3 +69,20 @@ def _scores(
     right = np.diagonal(table[..., :size], axis1=-2, axis2=-1)
     both = table.sum(axis=-1) + table.sum(axis=-2)[..., :size]
     return right.sum(axis=-1) / table.sum(axis=(-2, -1)), 2 * right / np.maximum(both, 1)
+
+
+def print_table(task: str, entry: dict[str, Any]) -> None:
+    """The scores of each method on standard output, in percent."""
+    table = Table(title=f'{task}, zero-shot', title_justify='left', box=box.SIMPLE_HEAD)
+    for column in ('method', 'rows', 'accuracy', '95 %', 'macro F1', '95 %'):
+        table.add_column(column, justify='left' if column == 'method' else 'right')
+    for method, s in entry.items():
+        table.add_row(
+            method,
+            f'{s["rows"]:,}',
+            score.percent(s['accuracy']),
+            score.interval(s['accuracy_interval']),
+            score.percent(s['macro_f1']),
+            score.interval(s['macro_f1_interval']),
+        )
+    Console().print(table)

@@ -43,7 +43,7 @@ from fsa_jax.configs import (
 )
 from fsa_jax.data.labels import TASK
 from fsa_jax.errors import UserError
-from fsa_jax.evaluate import score, zero_shot
+from fsa_jax.evaluate import labelled, score, zero_shot
 from fsa_jax.evaluate.classification import classify
 from fsa_jax.evaluate.predict import PREDICTIONS
 from fsa_jax.progress import say
@@ -104,7 +104,7 @@ def _zero_shot(folder: Path, system: str, model: Path, data, config) -> list[Cel
     for domain, path in data.items():
         for measure, mode in (('classification', 'aspect'), ('extraction', 'extract')):
             settings = _settings(mode, config, f'{domain}-{measure}')
-            rows = zero_shot.read_rows(path, settings)
+            rows = labelled.read_rows(path, settings)
             file = folder / domain / f'{measure}.jsonl'
             if file.is_file():
                 done = list(read_jsonl(Prediction, file))
@@ -142,7 +142,7 @@ def _teacher(key: str, folder: Path, data, config) -> Cell:
     """The teacher's answers to the very rows that the students answered."""
     measure, _, domain = key.partition('/')
     mode = 'aspect' if measure == 'classification' else 'extract'
-    rows = zero_shot.read_rows(data[domain], _settings(mode, config, domain))
+    rows = labelled.read_rows(data[domain], _settings(mode, config, domain))
     told = {}
     for row in read_jsonl(Prediction, folder / PREDICTIONS):
         told[row.id, row.sentence] = row.prediction
@@ -169,7 +169,7 @@ def _fine_tuned(folder: Path, system: str, model: Path, data, config) -> list[Ce
         labels = _pack(folder / 'labels' / system / source, model, data[source])
         tuned = _train(folder / 'tuned' / system / source, model, labels, config)
         for domain, path in data.items():
-            rows = zero_shot.read_rows(path, _settings('extract', config, f'{domain}-fine-tuned'))
+            rows = labelled.read_rows(path, _settings('extract', config, f'{domain}-fine-tuned'))
             where = folder / 'transfer' / system / source / domain
             done = _predict(where, tuned, rows, config)
             cells.append(_cell(system, 'fine-tuned', domain, done, config, source))

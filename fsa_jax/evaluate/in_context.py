@@ -95,7 +95,8 @@ def extraction(out: manifest.Output, config: InContextConfig) -> Asked:
     task, name = config.task_and_name()
     out.read('dataset', benchmark_files.dataset_folder(name, config.data_dir, task))
     train, test = (
-        benchmark_files.read_split(name, split, config.data_dir, task) for split in ('train', 'test')
+        benchmark_files.read_split(name, split, config.data_dir, task)
+        for split in ('train', 'test')
     )
     test = test[: config.limit or None]
     if config.k > len(train):
@@ -192,9 +193,7 @@ def _generation(request: Request, answer: Answer) -> Generation:
 
 def _read_answers(folder: Path, asked: Asked, config: InContextConfig) -> Iterator[Prediction]:
     """A prediction for every row, flagged where the answer is malformed, cut or refused."""
-    answers = {
-        int(g.id): g for part in folder.glob('part-*') for g in read_jsonl(Generation, part)
-    }
+    answers = {int(g.id): g for part in folder.glob('part-*') for g in read_jsonl(Generation, part)}
     for number, row in enumerate(asked.rows):
         extra = {k: v for k, v in row.extra.items() if k != 'labels'}
         answer = answers.get(number)
@@ -205,7 +204,9 @@ def _read_answers(folder: Path, asked: Asked, config: InContextConfig) -> Iterat
             read = llm_answers.read_pairs(row.metric, answer.output, asked.labels, config.json)
         else:
             read = llm_answers.read_label(answer.output, asked.labels, config.json)
-        flags = ('malformed',) * read.malformed + ('truncated',) * (answer.finish_reason == 'length')
+        flags = ('malformed',) * read.malformed + ('truncated',) * (
+            answer.finish_reason == 'length'
+        )
         yield dataclasses.replace(
             row, prediction=read.text, flags=flags, extra=extra | {'answer': answer.output}
         )

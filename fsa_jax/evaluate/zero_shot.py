@@ -13,27 +13,21 @@ generated analyses, under the same scorer.
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from fsa_jax import environment, manifest, text_format
-from fsa_jax.configs import ScoreConfig, TrainData, ZeroShotConfig
-from fsa_jax.data import benchmark_files
-from fsa_jax.data.json_records import read_json_records
-from fsa_jax.data.label_files import read_label_file
-from fsa_jax.errors import UserError, nearest
+from fsa_jax.configs import ScoreConfig, ZeroShotConfig
+from fsa_jax.errors import UserError
 from fsa_jax.evaluate import score
-from fsa_jax.evaluate.classification import classify
+from fsa_jax.evaluate.classification import classify, print_table
+from fsa_jax.evaluate.labelled import read_rows
 from fsa_jax.evaluate.predict import PREDICTIONS
-from fsa_jax.progress import say, track
-from fsa_jax.records import SENTIMENT_LEVELS, Prediction, Sentence, write_jsonl
+from fsa_jax.progress import track
+from fsa_jax.records import SENTIMENT_LEVELS, Prediction, write_jsonl
 from fsa_jax.student import Found, Student
-from fsa_jax.student.sentiment import POLARITIES, SentimentScorer
+from fsa_jax.student.sentiment import SentimentScorer
 
 _CHUNK = 256  # rows between two steps of the progress bar
 Rows = Sequence[Prediction]
@@ -167,96 +161,3 @@ def _filled(row: Prediction, text: str, method: str, flags=(), **extra: Any) -> 
     return dataclasses.replace(
         row, prediction=text, flags=(*row.flags, *flags), extra={**kept, 'method': method, **extra}
     )
-
-
-# ---------------------------------------------------------------------------------------------
-# What is read
-
-
-def read_rows(path: Path, config: ZeroShotConfig) -> list[Prediction]:
-    """Rows to fill in: text and gold; of 'aspect' one row a gold target, of 'sentence' with labels."""
-    task = config.name or path.stem
-    make = {'sentence': _labelled_texts, 'aspect': _gold_targets, 'extract': _gold_pairs}
-    rows = list(make[config.mode](path, task, config))
-    rows = rows[: config.limit or None]
-    if not rows:
-        raise UserError(f'{path} holds nothing to judge (ZeroShotConfig.mode={config.mode!r})')
-    labels = [p for p in POLARITIES if any(row.gold == p for row in rows)]
-    return [dataclasses.replace(row, extra=row.extra | {'labels': labels}) for row in rows]
-
-
-def _labelled_texts(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Prediction]:
-    for number, (where, record) in enumerate(read_json_records(path), 1):
-        for knob in ('text_field', 'label_field'):
-            name = getattr(config, knob)
-            if not isinstance(record.get(name), str):
-                raise UserError(
-                    f'{where}: expected text in {name!r} (ZeroShotConfig.{knob}); got '
-                    f'{record.get(name)!r:.40}{nearest(name, record)}'
-                )
-        label = record[config.label_field].strip().lower()
-        if label not in POLARITIES:
-            raise UserError(f'{where}: label must be one of {", ".join(POLARITIES)}; got {label!r}')
-        yield Prediction(str(number), record[config.text_field], '', task=task, gold=label)
-
-
-def _gold_targets(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Prediction]:
-    left_out = 0
-    for sentence in read_aspects(path, config.format):
-        for number, aspect in enumerate(sentence.aspects, 1):
-            if aspect.target in (None, '', 'NULL') or aspect.polarity not in POLARITIES:
-                left_out += 1
-                continue
-            category = (aspect.category or '').lower().replace('#', ' ')
-            yield Prediction(
-                f'{sentence.id}/{number}',
-                sentence.sentence,
-                '',
-                task=task,
-                gold=aspect.polarity,
-                extra={'target': aspect.target, 'aspect': category},
-            )
-    if left_out:
-        say(f'{left_out:,} aspects of {task} left out: no target, or a polarity of conflict')
-
-
-def _gold_pairs(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Prediction]:
-    for sentence in read_aspects(path, config.format):
-        yield Prediction(
-            sentence.id,
-            sentence.sentence,
-            '',
-            task=task,
-            metric='atsa',
-            gold=text_format.atsa_target(sentence.aspects),
-            subsets=benchmark_files.subsets(sentence),
-        )
-
-
-def read_aspects(path: Path, form: str = 'auto') -> list[Sentence]:
-    """Sentences with aspects: a benchmark folder's evaluated test set, or any one file of labels."""
-    if path.is_dir():
-        files = [path / f'{name}.json' for name in benchmark_files.SPLIT_FILES['test']]
-        there = [file for file in files if file.is_file()]
-        if not there:
-            raise UserError(f'{path} has no {files[0].name}; expected a benchmark folder or a file')
-        return [s for file in there for s in benchmark_files.read_sentences(file)]
-    config = TrainData(path=str(path), format=form, task='atsa')  # type: ignore[arg-type]
-    return [sentence for _, sentence in read_label_file(path, config)]
-
-
-def print_table(task: str, entry: dict[str, Any]) -> None:
-    """The scores of each method on standard output, in percent."""
-    table = Table(title=f'{task}, zero-shot', title_justify='left', box=box.SIMPLE_HEAD)
-    for column in ('method', 'rows', 'accuracy', '95 %', 'macro F1', '95 %'):
-        table.add_column(column, justify='left' if column == 'method' else 'right')
-    for method, s in entry.items():
-        table.add_row(
-            method,
-            f'{s["rows"]:,}',
-            score.percent(s['accuracy']),
-            score.interval(s['accuracy_interval']),
-            score.percent(s['macro_f1']),
-            score.interval(s['macro_f1_interval']),
-        )
-    Console().print(table)
