@@ -65,6 +65,8 @@ class ReviewsConfig(Config):
                 f'ReviewsConfig.min_characters={self.min_characters} is above '
                 f'max_characters={self.max_characters}'
             )
+        if self.implicit_from and self.implicit_share is None:
+            raise UserError('ReviewsConfig.implicit_from needs ReviewsConfig.implicit_share')
         self._check_five('rating_weights')
         if self.balance == 'quotas' or self.quotas:
             self._check_five('quotas')

@@ -83,6 +83,7 @@ def test_halves_go_up():
         ({'rating_weights': (0, 0, 0, 0, 0)}, 'not all 0'),
         ({'balance': 'quotas'}, 'quotas must be five'),
         ({'quotas': (1, 1, 1, 1, 1)}, "balance='quotas'"),
+        ({'implicit_from': 'x'}, 'needs ReviewsConfig.implicit_share'),
         ({'min_characters': 9, 'max_characters': 8}, 'above'),
     ],
 )
