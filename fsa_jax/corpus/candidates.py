@@ -99,9 +99,6 @@ class Candidates:
 
 def in_order(drawn: dict[Cell, list[int]]) -> list[int]:
     """All places so that every prefix has about the shares of the whole."""
-    ranked = [
-        ((rank + 0.5) / len(drawn[cell]), number, place)
-        for number, cell in enumerate(drawn)
-        for rank, place in enumerate(drawn[cell])
-    ]
-    return [place for _, _, place in sorted(ranked)]
+    ranks = [(np.arange(len(places)) + 0.5) / len(places) for places in drawn.values() if places]
+    places = [place for places in drawn.values() for place in places]
+    return [places[i] for i in np.argsort(np.concatenate(ranks), kind='stable')]
