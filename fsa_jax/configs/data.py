@@ -108,7 +108,14 @@ class RowsConfig(Config):
     )
     epoch_steps: int = knob(0, "steps an epoch when epoch = 'steps'", low=0)
     shuffle: bool = knob(True, 'shuffle the pairs anew each epoch')
-    seed: int = knob(42, 'seed of order and mixture', low=0)
+    train_fraction: float = knob(
+        1.0,
+        'share of the pairs of each task that is trained on, drawn by seed; a smaller share is a part '
+        'of a larger one',
+        low=1e-6,
+        high=1.0,
+    )
+    seed: int = knob(42, 'seed of order, mixture and train_fraction', low=0)
 
     def check(self):
         if self.batch_size % self.microbatches:

@@ -100,6 +100,14 @@ class ReportConfig(Config):
     runs: dict[str, str] = knob({}, "training runs to plot: {'name': folder of train}")
     scores: dict[str, str] = knob({}, "rows of the table: {'name': folder of score}")
     examples: int = knob(20, 'examples of gold against prediction', low=0)
+    resamples: int = knob(
+        1000, 'resamples of intervals over seeds and of tests between systems; 0: none', low=0
+    )
+    packed: tuple[str, ...] = knob(
+        (),
+        'further packed folders (a corpus) whose inputs are compared with those of the results; '
+        'folders that the results were made from are always compared',
+    )
     note: str = knob('', "a line under the title, such as 'synthetic data'")
 
 

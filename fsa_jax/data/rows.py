@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsa_jax.configs import RowsConfig
-from fsa_jax.data.plan import Plan, draw, epoch_counts, plan_packed, plan_pairs
+from fsa_jax.data.plan import Plan, draw, epoch_counts, permutation, plan_packed, plan_pairs
 from fsa_jax.data.store import TokenStore, ragged_index
 from fsa_jax.errors import UserError, nearest
 
@@ -66,9 +66,10 @@ class Rows:
         self._by_task = stores
         self.tasks = sorted(stores)
         self._stores = [stores[task] for task in self.tasks]
-        self._sizes = [len(store) for store in self._stores]
+        self._members = [self._chosen(t, len(store)) for t, store in enumerate(self._stores)]
+        self._sizes = [len(members) for members in self._members]
         self._bases = np.cumsum([0, *self._sizes])
-        lengths = np.concatenate([store.lengths for store in self._stores])
+        lengths = np.concatenate([s.lengths[m] for s, m in zip(self._stores, self._members)])
         longest = lengths.max(axis=0, initial=1).tolist()
         limits = (config.encoder_length or longest[0], config.decoder_length or longest[1])
         self._lengths = np.minimum(lengths, limits)
@@ -85,7 +86,15 @@ class Rows:
     def once(cls, stores: Mapping[str, TokenStore], config: RowsConfig) -> 'Rows':
         """Every pair once an epoch, in order, whatever the mixture rates: what validation reads."""
         sizes = {task: float(len(store)) for task, store in stores.items()}
-        return cls(stores, config.replace(rates=sizes, epoch='total', shuffle=False))
+        every = {'rates': sizes, 'epoch': 'total', 'shuffle': False, 'train_fraction': 1.0}
+        return cls(stores, config.replace(**every))
+
+    def _chosen(self, task: int, pairs: int) -> np.ndarray:
+        """The pairs of a task that are trained on; those of a smaller fraction are among them."""
+        count = -int(-pairs * self.config.train_fraction // 1)
+        if count == pairs:
+            return np.arange(pairs)
+        return np.sort(permutation(pairs, self.config.seed, task, 0, 1)[:count])
 
     def with_seed(self, seed: int) -> 'Rows':
         """The rows of a run with another RowsConfig.seed."""
@@ -255,7 +264,7 @@ class Rows:
         task_of_token = np.repeat(task_of_pair, lengths)
         for task in np.unique(task_of_pair):
             store, here = self._stores[task], task_of_pair == task
-            local, kept = pairs[here] - self._bases[task], lengths[here]
+            local, kept = self._members[task][pairs[here] - self._bases[task]], lengths[here]
             stored = store.lengths[local]
             starts = store.offsets[local] + (stored[:, 0] if side else 0)
             ids = store.tokens[ragged_index(starts, kept)]

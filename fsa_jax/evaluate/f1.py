@@ -78,15 +78,22 @@ def count(
     for row, prediction, gold, sentence in zip(rows, predictions, golds, sentences):
         predicted, dropped = text_format.parse(task, prediction, sentence, polarities)
         wanted = text_format.parse(task, gold, sentence, polarities).pairs
-        row[:] = (
-            len(predicted),
-            sum(pair in wanted for pair in predicted),
-            len(wanted),
-            sum(pair in predicted for pair in wanted),
-            (Counter(predicted) & Counter(wanted)).total(),
-            len(dropped),
-        )
+        row[:] = count_pairs(predicted, wanted, len(dropped))
     return rows
+
+
+def count_pairs(
+    predicted: Sequence[text_format.Pair], wanted: Sequence[text_format.Pair], dropped: int
+) -> tuple[int, ...]:
+    """The COUNTS of one sentence."""
+    return (
+        len(predicted),
+        sum(pair in wanted for pair in predicted),
+        len(wanted),
+        sum(pair in predicted for pair in wanted),
+        (Counter(predicted) & Counter(wanted)).total(),
+        dropped,
+    )
 
 
 def summarise(counts: Int[np.ndarray, 'N 6']) -> Score:

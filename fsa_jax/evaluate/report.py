@@ -1,10 +1,11 @@
 """Stage `report`: `report.html`, one page that needs nothing beside it, and `report.md`.
 
 Loss curves and validation F1 of training runs, the F1 table with intervals, spread over seeds and the
-trivial baseline, examples of gold against prediction with the mistakes first, and where each number
-comes from.
+trivial baseline, paired tests between systems, F1 by polarity and category, examples of gold against
+prediction with the mistakes first, inputs that splits share, and where each number comes from.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from fsa_jax import manifest
 from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import ReportConfig
 from fsa_jax.errors import UserError
-from fsa_jax.evaluate import curves, lineage, table
+from fsa_jax.evaluate import comparison, curves, leakage, lineage, significance, table
 from fsa_jax.evaluate.score import EXAMPLES, Judged
 from fsa_jax.records import read_jsonl
 
@@ -44,21 +45,64 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
         )
     runs = {n: out.read(f'ReportConfig.runs {n}', p) for n, p in config.runs.items()}
     scores = {n: out.read(f'ReportConfig.scores {n}', p) for n, p in config.scores.items()}
+    for path in config.packed:
+        out.read(f'ReportConfig.packed {Path(path).name}', path)
     seen: set[str] = set()
     base = out.folder.parent.absolute()
+    systems = comparison.systems(scores)
     tables = table.tables({name: read_scores(path) for name, path in scores.items()})
+    if config.resamples:
+        tables = [with_intervals(t, systems.get(t.task, {}), config.resamples) for t in tables]
+    nodes = [
+        lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()
+    ]
     page = {
         'title': config.title,
         'note': config.note,
         'tables': tables,
         'sections': sections(runs),
         'examples': examples(tables, scores, config.examples),
-        'lineage': [
-            lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()
-        ],
+        'compared': compared(tables, systems, config.resamples),
+        'test': significance.TEST,
+        'leakage': leakage.leakage(nodes).line,
+        'lineage': nodes,
     }
     manifest.write_atomic(out.folder / 'report.html', render('report.html.j2', page))
     manifest.write_atomic(out.folder / 'report.md', render('report.md.j2', page))
+
+
+def with_intervals(
+    t: table.Table, systems: Mapping[str, comparison.System], resamples: int
+) -> table.Table:
+    """The table with the interval of the mean where a row has several seeds."""
+    rows = []
+    for row in t.rows:
+        system = systems.get(curves.group(next(iter(row.runs))))
+        cells = row.cells
+        if system is not None and len(row.runs) > 1:
+            ends = {s: system.interval(s, resamples) for s in cells}
+            cells = {
+                s: dataclasses.replace(cell, low=100 * ends[s][0], high=100 * ends[s][1])
+                for s, cell in cells.items()
+            }
+        rows.append(dataclasses.replace(row, cells=cells))
+    return dataclasses.replace(t, rows=rows)
+
+
+def compared(
+    tables: Sequence[table.Table], systems: Mapping[str, Mapping[str, comparison.System]], n: int
+) -> dict[str, list[comparison.Compared]]:
+    """Paired tests by task, of tasks that have two systems or more; names are those of the table."""
+    result = {}
+    for t in tables:
+        found = systems.get(t.task, {})
+        if n and len(found) > 1:
+            shown = table.short_names(list(found))
+            result[t.task] = [
+                dataclasses.replace(pair, a=shown[pair.a], b=shown[pair.b])
+                for pair in comparison.comparisons(found, n)
+            ]
+    return result
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

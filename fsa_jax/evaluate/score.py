@@ -10,12 +10,14 @@ Writes two files. `scores.json`:
                                "predicted": …, "gold": …, "dropped": …,
                                "f1_interval": [0.68, 0.72], "strict_f1_interval": […]},
                     "implicit": {…}, "multiple": {…}, "explicit": {…}},
+        "breakdown": {"polarity": {"positive": {"precision": …, "recall": …, "f1": …, "gold": …,
+                                                "predicted": …}, …}, "category": {…}},
         "baseline": {"prediction": "food quality | positive", "subsets": {…}},
         "user_metrics": {"name": 0.5}}}}
 
-where `subsets` is there for a task with a metric, `baseline` with ScoreConfig.baseline_data, and
+where `subsets` and `breakdown` are there for a task with a metric, `baseline` with ScoreConfig.baseline_data, and
 `user_metrics` with ScoreConfig.metric_module. `examples.jsonl` has a row (`Judged`) for each
-prediction of a task with a metric: which of its pairs are right, wrong or missed.
+prediction of a task with a metric: which of its pairs are right, wrong or missed, and its counts.
 """
 
 import dataclasses
@@ -39,6 +41,7 @@ from fsa_jax.configs import ScoreConfig
 from fsa_jax.data.store import PackedFolder
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import baseline, bootstrap, f1
+from fsa_jax.evaluate.breakdown import breakdown
 from fsa_jax.records import Prediction, read_jsonl, write_jsonl
 
 EXAMPLES = 'examples.jsonl'
@@ -56,6 +59,8 @@ class Judged:
     wrong: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()  # f1.COUNTS
+    subsets: tuple[str, ...] = ()
 
 
 def run(out: manifest.Output, config: ScoreConfig) -> None:
@@ -137,6 +142,7 @@ def score_task(
     }
     if metric:
         result['subsets'] = score_subsets(metric, rows, [r.prediction for r in rows], config)
+        result['breakdown'] = breakdown(metric, rows)
         if packed:
             pair = baseline.most_frequent_pair(
                 metric, (e.gold for e in packed.store(task, 'train').examples())
@@ -197,6 +203,8 @@ def judge(row: Prediction) -> Judged:
         wrong=strings(p for p in predicted if p not in gold),
         missed=strings(p for p in gold if p not in predicted),
         dropped=tuple(dropped),
+        counts=tuple(f1.count_pairs(predicted, gold, len(dropped))),
+        subsets=row.subsets,
     )
 
 

@@ -31,6 +31,7 @@ class Row:
     cells: dict[str, Cell]
     runs: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     user_metrics: dict[str, float] = field(default_factory=dict)
+    breakdown: dict[str, dict[str, float]] = field(default_factory=dict)  # kind -> class -> F1 in %
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Table:
     subsets: dict[str, int]
     rows: list[Row]
     baseline: Row | None = None
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)  # kind -> class -> gold pairs
 
 
 def tables(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Table]:
@@ -69,6 +71,7 @@ def _table(task: str, entries: Mapping[str, Mapping[str, Any]]) -> Table:
             _cells([entries[name].get('subsets', {}) for name in names]),
             runs={name: entries[name].get('subsets', {}) for name in names},
             user_metrics=_mean([entries[name].get('user_metrics', {}) for name in names]),
+            breakdown=_breakdown([entries[name].get('breakdown', {}) for name in names]),
         )
         for system, names in systems.items()
     ]
@@ -78,7 +81,11 @@ def _table(task: str, entries: Mapping[str, Mapping[str, Any]]) -> Table:
             sizes.setdefault(subset, value['sentences'])
     trivial = next((entry['baseline'] for entry in entries.values() if 'baseline' in entry), None)
     baseline = Row(trivial['prediction'], _cells([trivial['subsets']])) if trivial else None
-    return Table(task, sizes, rows, baseline)
+    classes = {
+        kind: {name: score['gold'] for name, score in scores.items()}
+        for kind, scores in next(iter(entries.values())).get('breakdown', {}).items()
+    }
+    return Table(task, sizes, rows, baseline, classes)
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -102,6 +109,13 @@ def _cells(runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Cell]:
             *(100 * statistics.mean(end) for end in zip(*ends)),
         )
     return cells
+
+
+def _breakdown(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    return {
+        kind: {name: statistics.mean(100 * run[kind][name]['f1'] for run in runs) for name in names}
+        for kind, names in runs[0].items()
+    }
 
 
 def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

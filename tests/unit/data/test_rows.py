@@ -324,3 +324,17 @@ def test_both_layouts_give_the_same_loss_and_gradient(store):
         totals.append(jax.tree.map(lambda *x: np.sum(np.stack(x), axis=0), *parts))
     for packed, paired in zip(*map(jax.tree.leaves, totals)):
         assert np.abs(packed - paired).max() <= 1e-5 * np.abs(paired).max()
+
+
+def test_a_fraction_of_the_pairs_is_seeded_and_nested(store):
+    stores = {'t': store([([10 + i, 1], [5, 1]) for i in range(40)])}
+
+    def seen(fraction, seed, epoch=0):
+        config = RowsConfig(layout='pairs', batch_size=4, train_fraction=fraction, seed=seed)
+        return epoch_of(Rows(stores, config), epoch)
+
+    small, large = seen(0.1, seed=1), seen(0.5, seed=1)
+    assert sorted(small) == sorted(seen(0.1, seed=1, epoch=1))
+    assert (len(small), len(large), len(seen(1.0, seed=1))) == (4, 20, 40)
+    assert set(small) < set(large)
+    assert set(small) != set(seen(0.1, seed=2))

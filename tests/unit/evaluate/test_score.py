@@ -74,6 +74,8 @@ def test_what_is_kept_for_the_report(tmp_path, predictions):
         'wrong': ['pasta | neutral'],
         'missed': ['pasta | positive'],
         'dropped': ['Wine | neutral'],
+        'counts': [2, 1, 2, 1, 1, 1],
+        'subsets': ['implicit', 'multiple'],
     }
     counts = manifest.read(tmp_path / 'scores')['counts']
     assert counts == {'sentences': 3, 'empty': 1}
