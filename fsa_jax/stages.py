@@ -153,6 +153,20 @@ STAGES = {
             (c.ReportConfig,),
         ),
         Stage(
+            'benchmark',
+            "the paper's table: fine-tune with every seed, test, compare",
+            'fsa_jax.evaluate.benchmark:run',
+            (
+                c.BenchmarkConfig,
+                c.T5Config,
+                c.RowsConfig,
+                c.OptimizerConfig,
+                c.MeshConfig,
+                c.DecodeConfig,
+            ),
+            resumable=True,
+        ),
+        Stage(
             'import',
             'a Hugging Face T5 folder to a model folder',
             'fsa_jax.hf.stages:run_import',

@@ -9,6 +9,7 @@ room; all are read from here: `from fsa_jax.configs import TrainConfig`.
 import typing
 
 from fsa_jax.configs.base import Config, knob, to_gin, type_name
+from fsa_jax.configs.benchmark import BenchmarkConfig
 from fsa_jax.configs.corpus import CorpusConfig, FilterConfig
 from fsa_jax.configs.data import DownloadConfig, PackConfig, RowsConfig, TrainData
 from fsa_jax.configs.distributed import DistributedConfig

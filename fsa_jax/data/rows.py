@@ -224,6 +224,13 @@ class Rows:
                 batch[f'encoder_{name}'], batch[f'decoder_{name}'] = encoder[name], decoder[name]
         return batch
 
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(encoder, decoder) slots of the largest batch there may be."""
+        if self.config.layout == 'packed':
+            return tuple(self._capacity)
+        return self._bucket(0, self._capacity[0]), self._bucket(1, self._capacity[1])
+
     def _shape(self, pairs: np.ndarray) -> tuple[int, int]:
         """(encoder, decoder) slots of a batch of these pairs."""
         if self.config.layout == 'packed':

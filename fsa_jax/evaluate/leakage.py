@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from fsa_jax.data import overlap
 from fsa_jax.data.store import PackedFolder, TokenStore
@@ -47,9 +46,9 @@ def packed_folders(nodes: Iterable[Node]) -> list[Node]:
     found: dict[str, Node] = {}
     for node in nodes:
         if node.stage == 'pack':
-            found.setdefault(node.path, node)
+            found.setdefault(str(node.folder), node)
         for inner in packed_folders(node.inputs):
-            found.setdefault(inner.path, inner)
+            found.setdefault(str(inner.folder), inner)
     return list(found.values())
 
 
@@ -58,7 +57,7 @@ def leakage(nodes: Iterable[Node]) -> Leakage:
     stores: dict[str, TokenStore] = {}
     missing = []
     for node in packed_folders(nodes):
-        packed = PackedFolder(Path(node.path))
+        packed = PackedFolder(node.folder)
         for task in packed.tasks:
             for split in packed.splits(task):
                 store = TokenStore.open(packed.folder / task / split)

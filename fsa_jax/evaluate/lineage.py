@@ -29,6 +29,7 @@ class Node:
     state: str = ''
     repeated: bool = False
     inputs: tuple['Node', ...] = ()
+    folder: Path = Path()  # `path` as it is on this machine
 
 
 def shown(path: str | Path, base: Path) -> str:
@@ -71,4 +72,5 @@ def trace(name: str, path: str, sha256: str, seen: set[str], base: Path) -> Node
             trace(key, value['path'], value['sha256'], seen, base)
             for key, value in content['inputs'].items()
         ),
+        folder=folder,
     )

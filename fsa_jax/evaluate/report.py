@@ -53,9 +53,7 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
     tables = table.tables({name: read_scores(path) for name, path in scores.items()})
     if config.resamples:
         tables = [with_intervals(t, systems.get(t.task, {}), config.resamples) for t in tables]
-    nodes = [
-        lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()
-    ]
+    nodes = [lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()]
     page = {
         'title': config.title,
         'note': config.note,
@@ -158,6 +156,8 @@ def sections(runs: Mapping[str, Path]) -> list[Section]:
 
 
 def _data(folder: Path) -> str:
+    if not (folder / manifest.MANIFEST).is_file():
+        folder = folder.parent  # a seed of several that trained together
     if not (folder / manifest.MANIFEST).is_file():
         return ''
     knobs = manifest.read(folder)['knobs']

@@ -52,7 +52,7 @@ class Loss:
         self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
         self._tasks = tasks
         on_cpu = partition.mesh.devices.flat[0].platform == 'cpu'
-        self._chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS
+        self.chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS  # of one device
         self._partition = partition
 
     def __call__(
@@ -80,7 +80,7 @@ class Loss:
             batch['decoder_target_tokens'],
             weights * scale,
             self._objective,
-            self._chunk_tokens * self._partition.shards_of_rows(),
+            self.chunk_tokens * self._partition.shards_of_rows(),
         )
         of_task = batch['decoder_task_ids'][..., None] == jnp.arange(self._tasks)
         by_task = weights[..., None] * of_task

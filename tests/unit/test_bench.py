@@ -55,6 +55,7 @@ ROWS = {
     'constrained': ['free', 'constrained'],
     'zero_shot': ['torch', 'ours'],
     'startup': ['command to first step, cold', 'command to first step, warm'],
+    'seeds': ['together', 'one after another'],
 }
 
 

@@ -1,0 +1,226 @@
+"""`fsa benchmark` end to end on a small world in the published form: two seeds and files of answers."""
+
+import json
+import shutil
+import statistics
+
+import pytest
+
+from fsa_jax import configs as c
+from fsa_jax import manifest, stages
+from fsa_jax.errors import UserError
+from fsa_jax.evaluate import benchmark, f1
+from fsa_jax.evaluate.benchmark_results import shown
+from fsa_jax.records import Prediction, read_jsonl
+from tests.training import STUDENT, sentences
+
+pytest.importorskip('seqio')
+pytestmark = pytest.mark.timeout(900)
+DATASET = 'atsa_toy'
+SEEDS = (3, 7)
+
+
+def write_data(root):
+    """Four files as published; one test sentence is in train too."""
+    folder = root / 'fsa' / 'atsa' / 'toy'
+    folder.mkdir(parents=True)
+    leaked, _ = sentences(1, seed=5)[0], None
+    for number, (name, count) in enumerate(
+        {'train': 48, 'dev': 12, 'test': 12, 'hard_test': 8}.items()
+    ):
+        drawn = sentences(count, seed=number) + [leaked] * (name in ('train', 'test'))
+        records = []
+        for i, (text, target) in enumerate(drawn):
+            pairs = [part.split(' | ') for part in target.split(' ; ')]
+            aspects = [
+                {'target': t, 'polarity': p, 'category': None, 'from': text.index(t),
+                 'to': text.index(t) + len(t), 'opinion_words': ['x'] if i % 2 else None}
+                for t, p in pairs
+            ]  # fmt: skip
+            records.append({'ID': f'{name}{i}', 'sentence': text, 'aspects': aspects})
+        (folder / f'{name}.json').write_text(json.dumps(records), encoding='utf-8-sig')
+    return root
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory, tiny_spiece):
+    """(output, configs): a finished benchmark of a student, its half-data twin and two files."""
+    folder = tmp_path_factory.mktemp('benchmark')
+    data = write_data(folder / 'data')
+    tests = [
+        r for name in ('test', 'hard_test')
+        for r in json.loads((data / 'fsa/atsa/toy' / f'{name}.json').read_text('utf-8-sig'))
+    ]  # fmt: skip
+    golds = [
+        ' ; '.join(
+            f'{a["target"]} | {a["polarity"]}'
+            for a in sorted(r['aspects'], key=lambda a: (a['from'], a['to']))
+        )
+        for r in tests
+    ]
+    (folder / 'gold.txt').write_text('\n'.join(golds) + '\n')
+    half = [
+        {'prediction': gold if i % 2 else '', 'sentence': r['sentence']}
+        for i, (gold, r) in enumerate(zip(golds, tests))
+    ]
+    (folder / 'half.jsonl').write_text('\n'.join(map(json.dumps, half)) + '\n')
+    configs = (
+        c.BenchmarkConfig(
+            data_dir=str(data),
+            datasets=(DATASET,),
+            vocabulary=str(tiny_spiece),
+            seeds=SEEDS,
+            epochs=1.0,
+            train_fraction=(0.5, 1.0),
+            predictions={
+                f'gold/{DATASET}': str(folder / 'gold.txt'),
+                f'half/{DATASET}/9': str(folder / 'half.jsonl'),
+            },
+            resamples=200,
+            compilation_cache=str(folder / 'xla'),
+        ),
+        c.T5Config(**STUDENT | {'num_layers': 1, 'num_decoder_layers': 1}),
+        c.RowsConfig(layout='pairs', encoder_length=0, decoder_length=0, buckets=1),
+        c.OptimizerConfig(learning_rate=3e-3),
+        c.MeshConfig(),
+        c.DecodeConfig(max_new_tokens=8),
+    )
+    stages.run('benchmark', configs, folder / 'out')
+    return folder / 'out', configs
+
+
+@pytest.fixture(scope='module')
+def found(world):
+    return json.loads((world[0] / 'results.json').read_text())
+
+
+def test_the_table_has_every_system_on_every_subset(found):
+    of = found['datasets'][DATASET]
+    assert list(of['systems']) == ['student@0.5', 'student', 'gold', 'half']
+    assert list(of['sentences']) == ['normal', 'implicit', 'multiple', 'explicit']
+    assert of['sentences']['normal'] == 21
+    for name, system in of['systems'].items():
+        seeds = {'gold': ['1'], 'half': ['9']}.get(name, [str(seed) for seed in SEEDS])
+        for cell in system['subsets'].values():
+            assert list(cell['seeds']) == seeds
+            assert cell['mean'] == pytest.approx(statistics.mean(cell['seeds'].values()), abs=0.011)
+            assert (cell['sd'] is None) == (len(seeds) == 1)
+            assert cell['interval'][0] <= cell['mean'] + 0.01 <= cell['interval'][1] + 0.02
+        assert set(system['breakdown']) == {'polarity'}
+    assert of['systems']['gold']['subsets']['normal']['mean'] == 100
+    assert set(of['systems']['student']['dev']) == {'3', '7'}
+    assert of['baseline']['normal'] < 100
+
+
+def test_the_tests_between_systems(found):
+    pairs = found['datasets'][DATASET]['significance']
+    assert len(pairs) == 6 * 4
+    pair = next(x for x in pairs if (x['a'], x['b'], x['subset']) == ('gold', 'half', 'normal'))
+    of = found['datasets'][DATASET]['systems']
+    gap = of['gold']['subsets']['normal']['mean'] - of['half']['subsets']['normal']['mean']
+    assert pair['difference'] == pytest.approx(gap, abs=0.011)
+    assert pair['p'] < 0.05
+    assert pair['interval'][0] > 0
+
+
+def test_a_leak_is_named_everywhere(world, found):
+    output, _ = world
+    line = f'1 of fsa_{DATASET}/test in fsa_{DATASET}/train'
+    assert line in found['leakage']
+    for page in ('results.md', 'report/report.md', 'report/report.html'):
+        assert line in (output / page).read_text()
+
+
+def test_the_pages_show_what_results_json_says(world, found):
+    output, _ = world
+    text, report = (output / 'results.md').read_text(), (output / 'report/report.html').read_text()
+    for system in found['datasets'][DATASET]['systems'].values():
+        assert shown(system['subsets']['normal']) in text
+    assert 'by polarity' in (output / 'report/report.md').read_text()
+    assert 'Is the difference significant?' in report
+    assert report.count('<svg') >= 2  # the curves of loss and of F1 on dev
+    assert str(output.parent) not in (output / 'results.json').read_text()
+
+
+def test_a_prediction_comes_from_the_seed_that_it_names(world):
+    output, _ = world
+    folder = output / DATASET / 'student'
+    rows = list(read_jsonl(Prediction, folder / 'predictions-3' / 'predictions.jsonl'))
+    assert len(rows) == 21
+    score = f1.score('atsa', [r.prediction for r in rows], [r.gold for r in rows],
+                     [r.sentence for r in rows])  # fmt: skip
+    scores = json.loads((folder / 'scores-3' / 'scores.json').read_text())['tasks']
+    assert scores[f'fsa_{DATASET}']['subsets']['normal']['f1'] == pytest.approx(score.f1)
+    knobs = manifest.read(folder / 'predictions-3')['knobs']
+    assert knobs['PredictConfig.seed'] == 3
+
+
+def test_what_is_finished_is_not_run_again(world, found, monkeypatch):
+    output, configs = world
+    with pytest.raises(manifest.AlreadyDone):
+        stages.run('benchmark', configs, output)
+    # as after a kill: the benchmark is not finished, and one cell has no scores
+    (output / manifest.MANIFEST).unlink()
+    job = {'stage': 'benchmark', 'knobs': manifest.knobs(configs)}
+    (output / '.job.json').write_text(json.dumps(job))
+    shutil.rmtree(output / DATASET / 'student' / 'scores-7')
+    ran, run = [], stages.run
+
+    def counted(name, *given, **options):
+        run(name, *given, **options)
+        ran.append(name)
+
+    monkeypatch.setattr(stages, 'run', counted)
+    run('benchmark', configs, output)
+    assert ran == ['score']
+    assert json.loads((output / 'results.json').read_text())['datasets'] == found['datasets']
+
+
+def test_groups_that_have_begun_stay_as_they_are(world):
+    output, (config, *rest) = world
+    tuning = benchmark.Tuning(*rest)
+    cell = benchmark.Cell(DATASET, 'student', '', output / 'packed')
+    where = output / DATASET / 'student'
+    more = config.replace(seeds=(3, 7, 11, 12, 13), group=2)
+    assert benchmark._groups(where, cell, more, tuning) == [(3, 7), (11, 12), (13,)]
+    assert benchmark._groups(where, cell, config.replace(group=1), tuning) == [(3, 7)]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('a\nb\n', 'expected 21 answers, one for each sentence'),
+        ('{"prediction": 3}\n' * 21, ":1: expected a JSON object with the text 'prediction'"),
+        (
+            '{"prediction": "", "sentence": "x"}\n' * 21,
+            'the answer to another sentence than the 1th',
+        ),
+    ],
+)
+def test_a_file_of_answers_that_does_not_fit_is_said(world, tmp_path, content, message):
+    output, (config, *_) = world
+    path = tmp_path / 'answers.jsonl'
+    path.write_text(content)
+    cell = benchmark.Cell(DATASET, 'mine', '', output / 'packed')
+    with pytest.raises(UserError, match=message):
+        benchmark._score_file(tmp_path / 'mine', cell, str(path), '1', config)
+
+
+@pytest.mark.parametrize(
+    ('knobs', 'message'),
+    [
+        ({'datasets': ('rest16',)}, 'expected acsa_NAME or atsa_NAME'),
+        ({'vocabulary': ''}, 'needs BenchmarkConfig.vocabulary'),
+        ({'data_dir': ''}, 'data_dir is empty'),
+        ({'seeds': (1, 1)}, 'each once'),
+        ({'predictions': {'x': 'y'}}, "a key is 'SYSTEM/DATASET'"),
+        ({'train_fraction': (0.0,)}, r'must be in \(0, 1\]'),
+    ],
+)
+def test_bad_configs_are_said_before_anything_runs(world, tmp_path, knobs, message):
+    _, (config, *rest) = world
+    with pytest.raises(UserError, match=message):
+        stages.run(
+            'benchmark', (config.replace(**{'predictions': {}} | knobs), *rest), tmp_path / 'o'
+        )
+    assert not (tmp_path / 'o').exists()
