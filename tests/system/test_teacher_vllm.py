@@ -230,3 +230,35 @@ def test_from_reviews_to_a_trained_step(teacher, shared, tiny_spiece, tmp_path):
     assert all(0 < loss < 20 for loss in losses)
     asked = {g.input for g in answers(generations)}
     assert asked == {r.text for r in read_jsonl(Review, sample / 'reviews.jsonl')}
+
+
+def test_the_benchmark_in_context(teacher, shared, tmp_path):
+    process = teacher.start(
+        '-m', 'fsa_jax.cli', 'in-context', '--gin.TeacherConfig.model=tiny', '--gin.InContextConfig.json=True',
+        '--gin.InContextConfig.dataset=acsa_rest16', f'--gin.InContextConfig.data_dir={shared / "data"}',
+        '--gin.InContextConfig.limit=40', '--gin.InContextConfig.k=3', '--gin.InContextConfig.choice=bm25',
+        '--gin.VLLMConfig.enforce_eager=True', '--gin.VLLMConfig.memory_fraction=0.1',
+        '--gin.InContextConfig.bootstrap=0', '--gin.SamplingConfig.max_tokens=400', '--output=in_context',
+    )  # fmt: skip
+    told = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, told
+    out = teacher.folder / 'in_context'
+    scores = json.loads((out / 'scores.json').read_text())
+    assert (scores['cost']['answered'], scores['cost']['malformed']) == (40, 0)
+    assert scores['cost']['seconds_per_1000'] > 0
+    given = [f'--gin.ScoreConfig.predictions={out}', '--gin.ScoreConfig.bootstrap=0']
+    assert cli.main(['score', *given, f'--output={tmp_path / "scores"}']) == 0
+    scored = json.loads((tmp_path / 'scores' / 'scores.json').read_text())
+    assert scored['tasks'] == scores['tasks']
+    assert scored['tasks']['fsa_acsa_rest16']['subsets']['normal']['predicted'] > 0
+
+
+def test_the_benchmark_of_the_stage_runs_on_a_toy(teacher, tmp_path):
+    process = teacher.start(
+        '-c', 'from tests.bench import harness, teaching; harness.main(teaching.main)', '--tiny',
+        f'--output={tmp_path}',
+    )  # fmt: skip
+    told = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, told
+    run = json.loads((tmp_path / 'bench_teaching.json').read_text())['cpu']
+    assert [row['name'] for row in run['rows']] == ['LLM.generate', 'fsa teach']

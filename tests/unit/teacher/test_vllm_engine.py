@@ -1,0 +1,65 @@
+"""What the vLLM engine says where it cannot run; the real one is in tests/system/test_teacher_vllm.py."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from fsa_jax import configs as c
+from fsa_jax.errors import UserError
+from fsa_jax.teacher.vllm_engine import VLLMEngine
+
+
+def fake_vllm(monkeypatch, device_type='cuda', error=None):
+    """A module that stands for vLLM on some machine."""
+
+    def llm(**_):
+        raise error
+
+    modules = {
+        'vllm': {'LLM': llm},
+        'vllm.platforms': {
+            'current_platform': SimpleNamespace(
+                device_type=device_type, is_cpu=lambda: device_type == 'cpu'
+            )
+        },
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def start(**knobs):
+    return VLLMEngine('model', c.VLLMConfig(**knobs), c.SamplingConfig())
+
+
+def test_without_vllm_the_script_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'vllm', None)
+    with pytest.raises(UserError, match=r'launch/teacher\.sh makes it'):
+        start()
+
+
+def test_a_missing_gpu_is_named(monkeypatch):
+    fake_vllm(monkeypatch, device_type='')
+    with pytest.raises(UserError, match='there is no GPU'):
+        start()
+
+
+def test_the_innermost_reason_is_told_in_one_line(monkeypatch):
+    inner = ValueError('Free memory on device (3/79 GiB)\nis less than desired')
+    outer = RuntimeError('Engine core initialization failed')
+    outer.__cause__ = inner
+    fake_vllm(monkeypatch, error=outer)
+    with pytest.raises(UserError) as told:
+        start()
+    assert str(told.value) == (
+        "vLLM cannot serve 'model': Free memory on device (3/79 GiB) is less than desired"
+    )
+
+
+def test_batch_invariance_is_refused_where_it_is_not(monkeypatch):
+    monkeypatch.setenv('VLLM_BATCH_INVARIANT', '0')  # restored afterwards
+    fake_vllm(monkeypatch, device_type='cpu')
+    with pytest.raises(UserError, match='is for GPUs'):
+        start(batch_invariant=True)
