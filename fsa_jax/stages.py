@@ -181,7 +181,7 @@ STAGES = {
         ),
         Stage(
             'in-context',
-            'a large language model on the benchmark, with demonstrations in its prompt',
+            'a large language model on the same benchmark, k-shot',
             'fsa_jax.evaluate.in_context:run',
             (c.InContextConfig, c.TeacherConfig, c.SamplingConfig, c.VLLMConfig, c.ServerConfig),
             resumable=True,

@@ -42,7 +42,6 @@ from fsa_jax.teacher.parts import Parts
 from fsa_jax.teacher.run import answer_all, make_engine, model_name
 
 _TEMPLATES = Path(prompts.__file__).parent / 'templates' / 'in_context'
-_PART = 200  # requests in a part file
 _TIMES = 'times.json'  # [requests, seconds] of each run
 
 
@@ -68,6 +67,10 @@ def run(
         raise UserError(
             f"TeacherConfig.engine={teacher.engine!r} answers no questions of a benchmark; use 'vllm' or 'openai'"
         )
+    if teacher.reviews or teacher.answers or teacher.shard != '0/1':
+        raise UserError(
+            'TeacherConfig.reviews, answers and shard are for fsa teach, not in-context'
+        )
     asked = extraction(out, config) if config.mode == 'extract' else labelling(out, config)
     requests = [
         request_for(review, template.prompt(review), model_name(teacher), sampling)
@@ -75,7 +78,7 @@ def run(
     ]
     engine = make_engine(teacher, sampling, vllm, server, LabConfig())
     (out.folder / 'answers').mkdir(exist_ok=True)
-    parts = Parts(out.folder / 'answers', _PART, _generation)
+    parts = Parts(out.folder / 'answers', teacher.part_size, _generation)
     try:
         with _timed(out.folder / 'answers', parts):
             answer_all(engine, requests, parts, len(requests), 'in-context')

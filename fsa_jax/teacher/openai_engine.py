@@ -45,8 +45,12 @@ class OpenAIEngine:
         self._client = httpx.Client(
             base_url=server.url.rstrip('/') + '/',
             headers={'Authorization': f'Bearer {self._key}'} if self._key else {},
-            timeout=server.timeout_seconds,
-            limits=httpx.Limits(max_connections=server.concurrency),
+            timeout=httpx.Timeout(
+                server.timeout_seconds, connect=min(10.0, server.timeout_seconds)
+            ),
+            limits=httpx.Limits(
+                max_connections=server.concurrency, max_keepalive_connections=server.concurrency
+            ),
         )
         self._stop = threading.Event()
         self._check_model()

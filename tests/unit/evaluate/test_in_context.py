@@ -159,6 +159,18 @@ def test_a_refused_sentence_has_a_row_and_no_pairs(root, engine, tmp_path):
     assert rows[0].flags == ('refused',)
 
 
+def test_knobs_of_teach_are_refused(root, tmp_path):
+    for knobs in ({'engine': 'scripted'}, {'model': 'known', 'shard': '0/2'}):
+        configs = [
+            c.InContextConfig(dataset='acsa_toy', data_dir=str(root)),
+            c.TeacherConfig(**knobs),
+        ]
+        with pytest.raises(UserError, match='TeacherConfig'):
+            stages.run(
+                'in-context', [*configs, c.SamplingConfig(), c.VLLMConfig(), c.ServerConfig()], tmp_path / 'out'
+            )  # fmt: skip
+
+
 def test_sentence_and_aspect_labels_without_demonstrations(root, engine, tmp_path):
     rows = [{'sentence': f'text {n}', 'label': LABELS[2 * (n % 2)]} for n in range(4)]
     (tmp_path / 'texts.json').write_text(json.dumps(rows))
