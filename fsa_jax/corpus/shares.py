@@ -22,8 +22,7 @@ def targets(there: Mapping[Cell, int], config: ReviewsConfig) -> dict[Cell, int]
     too few for `size` or for its quota.
     """
     size = sum(config.quotas) if config.balance == 'quotas' else config.size
-    if not size:
-        return _wanted(_largest(there, config), there, config)
+    size = size or _largest(there, config) or sum(there.values())
     wanted = _wanted(size, there, config)
     check_filled(wanted, there, config)
     return wanted
@@ -31,9 +30,10 @@ def targets(there: Mapping[Cell, int], config: ReviewsConfig) -> dict[Cell, int]
 
 def check_filled(wanted: Mapping[Cell, int], there: Mapping[Cell, int], config: ReviewsConfig):
     """UserError when `there` has fewer than `wanted` of a cell: how many, and what to change."""
-    for cell, count in wanted.items():
-        if count > there.get(cell, 0):
-            raise UserError(_too_few(cell, count, there, config))
+    short = [cell for cell, count in wanted.items() if count > there.get(cell, 0)]
+    if short:
+        scarcest = min(short, key=lambda cell: there.get(cell, 0) / wanted[cell])
+        raise UserError(_too_few(scarcest, wanted[scarcest], there, config))
 
 
 def round_stars(rating: float | None) -> int:
@@ -84,8 +84,9 @@ def _largest(there: Mapping[Cell, int], config: ReviewsConfig) -> int:
         wanted = _wanted(size, there, config)
         return sum(wanted.values()) < size or any(n > there.get(c, 0) for c, n in wanted.items())
 
-    sizes = range(sum(there.values()) + 2)
-    return max(0, bisect.bisect_left(sizes, True, key=too_large) - 1)
+    step = len(STARS) if config.balance == 'uniform' else 1
+    sizes = range(0, sum(there.values()) + step + 1, step)
+    return sizes[bisect.bisect_left(sizes, True, lo=1, key=too_large) - 1]
 
 
 def _too_few(cell: Cell, count: int, there: Mapping[Cell, int], config: ReviewsConfig) -> str:
@@ -94,11 +95,12 @@ def _too_few(cell: Cell, count: int, there: Mapping[Cell, int], config: ReviewsC
     rated = f' of {stars} star{"s" * (stars > 1)}' if stars else ''
     if config.balance == 'quotas':
         remedy = 'lower ReviewsConfig.quotas'
-    else:
+    elif largest := _largest(there, config):
         remedy = (
-            f'ReviewsConfig.size={_largest(there, config):,} is the most for which the shares hold '
-            '(0 takes that)'
+            f'ReviewsConfig.size={largest} is the most for which the shares hold (0 takes that)'
         )
+    else:
+        remedy = 'no sample has the shares that ReviewsConfig asks for'
     return (
         f'too few reviews: {count:,} {kind}reviews{rated} are asked for and {there.get(cell, 0):,} '
         f'passed all filters; {remedy}'

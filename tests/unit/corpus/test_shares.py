@@ -54,8 +54,19 @@ def test_the_implicit_share_is_exact(size, share, balance):
 def test_no_size_is_the_largest_one():
     wanted = targets(NATURAL, ReviewsConfig(size=0))
     assert wanted[3, None] == NATURAL[3, None]
-    with pytest.raises(UserError, match=f'ReviewsConfig.size={sum(wanted.values()):,} is the most'):
+    with pytest.raises(UserError, match=f'ReviewsConfig.size={sum(wanted.values())} is the most'):
         targets(NATURAL, ReviewsConfig(size=sum(wanted.values()) + 4))
+
+
+def test_no_size_takes_whole_rounds_of_uniform_ratings_and_refuses_what_is_empty():
+    uniform = ReviewsConfig(size=0, balance='uniform')
+    assert list(targets(NATURAL, uniform).values()) == [1000] * 5
+    with pytest.raises(UserError, match='of 2 stars are asked for and 0 passed'):
+        targets({**NATURAL, (2, None): 0}, uniform)
+    with pytest.raises(
+        UserError, match=r'implicit reviews.* asked for and 0 passed.*no sample has'
+    ):
+        targets({(3, False): 9}, ReviewsConfig(size=0, implicit_share=1.0))
 
 
 def test_a_quota_that_cannot_be_filled_says_how_many_there_are():
