@@ -11,13 +11,17 @@ from typing import Any
 
 from fsa_jax.corpus.filters import Examined
 from fsa_jax.errors import UserError
+from fsa_jax.records import SENTIMENT_LEVELS
 
 Detected = frozenset[str]
 
 DETECTORS = {
     'string support': ('made_up_target', 'a target that nothing in the review bears'),
     'stars': ('wrong_sentiment', 'a sentiment on the other side of 1 or 5 stars'),
-    'form': ('malformed', 'something was cut, or the answer stops mid-sentence'),
+    'form': (
+        'malformed',
+        'cut, stopped mid-sentence, oddly formed, or a sentiment that is no level',
+    ),
     'self-check': ('any', 'the teacher, asked again, takes an opinion back'),
 }
 _ABOUT_OPINIONS = ('made_up_target', 'wrong_sentiment')  # what a self-check of opinions can see
@@ -45,10 +49,11 @@ class Score:
 def detect(read: Examined) -> Detected:
     """The names of the detectors that find something in an answer."""
     codes = {code for found in read.opinion_problems for code in found}
+    odd = any(o.raw_sentiment not in SENTIMENT_LEVELS for o in read.opinions)
     named = {
         'string support': 'unsupported_target' in codes,
         'stars': 'against_stars' in codes,
-        'form': bool(read.cut or read.truncated or read.forms),
+        'form': bool(read.cut or read.truncated or set(read.forms) - {'none'}) or odd,
         'self-check': 'self_check' in codes,
     }
     return frozenset(name for name, found in named.items() if found)

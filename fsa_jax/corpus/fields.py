@@ -54,6 +54,10 @@ _ECHO = re.compile(
 )
 _URL = re.compile(r'https?://|www\.\w')
 _REMARK = re.compile(r'\W{0,3}[A-Za-z][\w ./()-]{0,30}?[:：](?!\S)')  # `Confidence: 90%`, `Note: …`
+_CHAT = re.compile(
+    r'\W*(?:please |kindly )?(?:let me know|feel free|i hope (?:this|it)\b|thank you\b|thanks for)',
+    re.IGNORECASE,
+)
 _RULE = re.compile(r'\s*[-–—=_*~#.•\s]{3,}$')
 
 
@@ -143,4 +147,4 @@ def stray(line: str) -> str:
         return 'echo'
     if _URL.search(line):
         return 'url'
-    return 'remark' if _REMARK.match(line) else 'text'
+    return 'remark' if _REMARK.match(line) or _CHAT.match(line) else 'text'

@@ -319,7 +319,7 @@ class Source:
 
     def _cited(self, reasoning: str, own: set[str]) -> bool:
         """Whether the reasoning holds a quotation, or enough words, of the review."""
-        if any(len(words(q)) > 1 and self.quotes(q) for q in quotations(reasoning)):
+        if any(content_stems(q) and self.quotes(q) for q in quotations(reasoning)):
             return True
         shared = {s for s in content_stems(reasoning) if len(s) > 2 and s in self.stems}
         return len(shared - _ANALYST - own) >= _EVIDENCE
