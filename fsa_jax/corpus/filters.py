@@ -17,7 +17,7 @@ from fsa_jax.records import SENTIMENT_LEVELS, CorpusExample, Generation, Opinion
 OPINION_PROBLEMS = {
     'unsupported_target': 'nothing in the review bears the target',
     'no_sentiment': 'the sentiment says nothing',
-    'no_aspect': 'no aspect',
+    'no_aspect': 'the opinion names no aspect',
     'false_quotation': 'the reasoning quotes what the review does not hold',
     'against_stars': "the sentiment contradicts the review's stars",
     'self_check': 'the teacher takes it back',

@@ -114,7 +114,9 @@ class Quality:
             'examples': sum(k.examples for k in self._kinds.values()),
             'teachers': dict(self._teachers.most_common()),
             'domains': dict(self._domains.most_common()),
-            'kinds': {name: _summary(self._kinds[name]) for name in sorted(self._kinds)},
+            'kinds': {
+                name: _summary(self._kinds[name], words=bool(self._examples)) for name in sorted(self._kinds)
+            },
         }
 
     def examples(self) -> dict[str, list[dict[str, Any]]]:
@@ -183,7 +185,8 @@ def _example(read: Examined, decision: Decision) -> dict[str, Any]:
 # The sums
 
 
-def _summary(kind: _Kind) -> dict[str, Any]:
+def _summary(kind: _Kind, words: bool) -> dict[str, Any]:
+    """The rates of a kind; without `words` no target and no aspect is named."""
     count = kind.answers
     result: dict[str, Any] = {
         'answers': count,
@@ -192,7 +195,7 @@ def _summary(kind: _Kind) -> dict[str, Any]:
         'truncated': _ratio(kind.truncated, count),
         'with_stray_lines': _ratio(kind.stray, count),
         'reasons': {code: _ratio(n, count) for code, n in kind.reasons.most_common()},
-        'diversity': _diversity(kind.sample.items()),
+        'diversity': _diversity(kind.sample.items(), words),
     }
     if not kind.opinions:
         return result | {'length_ratio': kind.length_ratio / count}
@@ -230,7 +233,9 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _diversity(sample: list[tuple[list[str], list[str], list[str]]]) -> dict[str, Any]:
+def _diversity(
+    sample: list[tuple[list[str], list[str], list[str]]], words: bool
+) -> dict[str, Any]:
     """What is distinct in a sample: shares of n-grams, targets and aspects; near-copies."""
     texts = [own for own, _, _ in sample]
     targets = Counter(t for _, found, _ in sample for t in found)
@@ -244,6 +249,9 @@ def _diversity(sample: list[tuple[list[str], list[str], list[str]]]) -> dict[str
         result |= {
             'distinct_targets': _ratio(len(targets), targets.total()),
             'distinct_aspects': _ratio(len(aspects), aspects.total()),
+        }
+    if targets and words:
+        result |= {
             'targets': dict(targets.most_common(_TOP)),
             'aspects': dict(aspects.most_common(_TOP)),
         }
