@@ -156,7 +156,7 @@ class Prediction:
 
 def to_json(record: Any) -> str:
     """One line of JSON, keys in field order."""
-    return json.dumps(dataclasses.asdict(record), ensure_ascii=False)
+    return json.dumps(vars(record), ensure_ascii=False, default=vars)
 
 
 def from_json(kind: type[R], line: str, where: str) -> R:

@@ -17,7 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsa_jax import manifest
@@ -204,11 +204,11 @@ class _Asides:
                 'kind': answer.kind,
                 'rejected': decision.example is None,
                 'reasons': decision.reasons,
-                'opinions': [asdict(opinion) for opinion in decision.lost],
+                'opinions': decision.lost,
                 'answer': answer.output,
                 'teacher': answer.teacher,
             }
-            self._rejects.write(json.dumps(row, ensure_ascii=False) + '\n')
+            self._rejects.write(json.dumps(row, ensure_ascii=False, default=vars) + '\n')
         if decision.again and self._again is not None:
             review = Review(answer.id, read.source.text, answer.domain, answer.rating)
             self._again.write(to_json(review) + '\n')

@@ -28,6 +28,9 @@ _LABEL = re.compile(
     r'(?P<label>[A-Za-z][A-Za-z ]{2,23}?)\s*(?:\(?#?\s*(?P<number>\d{1,3})\)?)?\s*'
     r'(?:\((?P<remark>[^()\n]{1,40})\)\s*)?[*_`]*\s*[:：]'
 )
+_USUAL = re.compile(
+    r'(?:Opinion Target (\d{1,3})|Aspect|Sentiment|Reasoning): '
+)  # most lines: no need to look closer
 _INLINE = re.compile(
     r'(?:\s*(?:-{1,3}|—|–|[,;|.])\s*|\s+)[*_`]*'
     r'(?P<label>Opinion Target|Aspect|Sentiment|Reasoning|Reason)\s*#?(?P<number>\d{1,3})?[*_`]*\s*[:：]'
@@ -35,6 +38,7 @@ _INLINE = re.compile(
 _BARE = re.compile(r'[\s*#_`]*(Opinion Target|Aspect|Sentiment|Reasoning)\s*(\d{1,3})?[\s*_`]*$')
 _MARKUP = re.compile(r'\*\*|__|`|^#+\s|^\s*\*+\s*(?=\w)|\*+$')
 
+_MARKED = re.compile(r'[*_`#]')
 _CONTINUATION = re.compile(
     r"""\W*(?:
       (?:(?:user|original|new|next|another|customer|sample|example|test)\s+)*(?:review|example|sample)s?
@@ -88,12 +92,18 @@ def field_name(label: str) -> tuple[str, bool]:
 
 def fields(line: str) -> list[Field]:
     """The fields of a line, in their order; empty where the line opens with none."""
+    if ':' not in line and '：' not in line:
+        bare = _BARE.match(line[:_LABEL_LENGTH])  # cut before its colon
+        return [_field(field_name(bare[1])[0], '', bare[2], '', [])] if bare else []
     line = ' '.join(line.split())
+    usual = _USUAL.match(line)
+    if usual and line.find(':', usual.end()) < 0:
+        name = 'target' if usual[1] else line[: usual.end() - 2].lower()
+        return [_field(name, line[usual.end() :], usual[1], '', [])]
     head = _LABEL.match(line[:_LABEL_LENGTH])
     name, misspelt = field_name(head['label']) if head else ('', False)
     if head is None or not name:
-        bare = _BARE.match(line[:_LABEL_LENGTH])  # cut before its colon
-        return [_field(field_name(bare[1])[0], '', bare[2], '', [])] if bare else []
+        return []
     forms = [form for form, there in (
         ('misspelt', misspelt),
         ('markup', '*' in head[0] or '#' in head[0] or '`' in head[0]),
@@ -130,7 +140,8 @@ def _field(name: str, value: str, number: str | None, remark: str, forms: list[s
 
 def plain(text: str) -> str:
     """Text without markdown marks and outer blanks."""
-    return _MARKUP.sub('', text.strip()).strip()
+    text = text.strip()
+    return _MARKUP.sub('', text).strip() if _MARKED.search(text) else text
 
 
 def is_continuation(line: str) -> bool:

@@ -191,6 +191,7 @@ _ANALYST = frozenset(
 _EVIDENCE = (
     2  # content words of the reasoning that the review must share to carry an unnamed target
 )
+_SPACED = {i: ' ' for i in range(128) if not chr(i).isalnum()} | {ord("'"): None}
 _WORDS = re.compile(r'[^\W_]+')
 _PLACED = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # a word of `words`, apostrophes in it
 _QUOTED = re.compile(
@@ -202,8 +203,9 @@ _IMPLIED = re.compile(r'\bimpl(?:ied|icit)|\binferred\b|\bassumed\b', re.IGNOREC
 
 def words(text: str) -> list[str]:
     """Lower-case alphanumeric words after NFKC; an apostrophe joins (`don't` -> `dont`)."""
-    if not text.isascii():
-        text = unicodedata.normalize('NFKC', text).replace('’', "'")
+    if text.isascii():
+        return text.lower().translate(_SPACED).split()
+    text = unicodedata.normalize('NFKC', text).replace('’', "'")
     return _WORDS.findall(text.lower().replace("'", ''))
 
 

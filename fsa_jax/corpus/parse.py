@@ -43,7 +43,6 @@ FORMS = {
 _ENDS = tuple('.!?…"”\'’)]}>*`|%')
 _SENTENCE = re.compile(r'[.!?…]["”\'’)\]*]*$')
 _NONE = re.compile(r'\W*no opinion targets?\b[^\n]{0,40}$', re.IGNORECASE)
-_LINES = re.compile(r'\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]')
 _MOST_OBJECTS = 200  # JSON objects looked for in an answer
 
 
@@ -72,7 +71,7 @@ def parse_analysis(text: str, review: str | Source, finish_reason: str = '') -> 
     if blocks is not None:
         reader.read_blocks(blocks)
     else:
-        reader.read_lines(_LINES.split(text.rstrip()))
+        reader.read_lines(text.rstrip().splitlines())
     truncated = finish_reason == 'length' or (finish_reason != 'stop' and reader.stops_midway(text))
     if truncated and blocks is not None:
         reader.reasons.add('cut')

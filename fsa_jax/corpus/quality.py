@@ -17,7 +17,7 @@ from fsa_jax.corpus.near_duplicates import NearDuplicates
 from fsa_jax.corpus.words import words
 from fsa_jax.records import SENTIMENT_LEVELS
 
-SAMPLE = 2000  # answers of a kind in the sample
+SAMPLE = 1000  # answers of a kind in the sample
 NEAR = 0.8  # share of word triples in common that makes a near-copy
 _RAW = 10_000  # distinct sentiment strings counted; the rest are one
 _TOP = 15  # most frequent values shown
@@ -95,14 +95,14 @@ class Quality:
         self._teachers[answer.teacher or 'unknown'] += 1
         self._domains[answer.domain or 'unknown'] += 1
         kind = self._kinds.setdefault(answer.kind, _Kind())
-        own = answer.output.split()
-        _count(kind, read, decision, len(own))
-        rank = _rank(self._seed, answer.id, answer.kind, answer.output)
+        codes = _codes(read, decision)
+        _count(kind, read, decision, codes)
+        rank = _rank(self._seed, answer.id, answer.kind)
         if kind.sample.wants(rank):
             targets = [' '.join(words(o.target)) for o in read.opinions]
             aspects = [' '.join(words(o.aspect)) for o in read.opinions]
             kind.sample.add(rank, (words(answer.output), targets, aspects))
-        for code in _codes(read, decision):
+        for code in codes or ('as it is',):
             shown = self._shown.setdefault(f'{answer.kind}/{code}', _Sample(self._examples))
             if shown.wants(rank):
                 shown.add(rank, _example(read, decision))
@@ -115,7 +115,8 @@ class Quality:
             'teachers': dict(self._teachers.most_common()),
             'domains': dict(self._domains.most_common()),
             'kinds': {
-                name: _summary(self._kinds[name], words=bool(self._examples)) for name in sorted(self._kinds)
+                name: _summary(self._kinds[name], words=bool(self._examples))
+                for name in sorted(self._kinds)
             },
         }
 
@@ -124,14 +125,14 @@ class Quality:
         return {code: self._shown[code].items() for code in sorted(self._shown)}
 
 
-def _count(kind: _Kind, read: Examined, decision: Decision, length: int) -> None:
+def _count(kind: _Kind, read: Examined, decision: Decision, codes: Sequence[str]) -> None:
     kind.answers += 1
     kind.examples += decision.example is not None
-    kind.words += length
+    kind.words += len(read.answer.output.split())
     kind.truncated += read.truncated
     kind.stray += not _STRAY.isdisjoint(read.cut)
     kind.length_ratio += read.length_ratio
-    kind.reasons.update(set(_codes(read, decision)) - {'as it is'})
+    kind.reasons.update(codes)
     kind.forms.update(read.forms)
     kind.false_quotations += read.quotations[0]
     kind.quotations += read.quotations[1]
@@ -155,10 +156,9 @@ def _stars(rating: float | None) -> str:
 
 
 def _codes(read: Examined, decision: Decision) -> Sequence[str]:
-    """Every code of an answer, filtered or not; 'as it is' where there is none."""
+    """Every code of an answer, filtered or not."""
     problems = (code for codes in read.opinion_problems for code in codes)
-    found = tuple(dict.fromkeys([*read.cut, *problems, *read.problems, *decision.reasons]))
-    return found or ('as it is',)
+    return tuple(dict.fromkeys([*read.cut, *problems, *read.problems, *decision.reasons]))
 
 
 def _rank(seed: int, *parts: str) -> int:
@@ -177,7 +177,7 @@ def _example(read: Examined, decision: Decision) -> dict[str, Any]:
             asdict(opinion) | {'problems': codes}
             for opinion, codes in zip(read.opinions, read.opinion_problems)
         ],
-        'codes': [code for code in _codes(read, decision) if code != 'as it is'],
+        'codes': _codes(read, decision),
     }
 
 
@@ -233,9 +233,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _diversity(
-    sample: list[tuple[list[str], list[str], list[str]]], words: bool
-) -> dict[str, Any]:
+def _diversity(sample: list[tuple[list[str], list[str], list[str]]], words: bool) -> dict[str, Any]:
     """What is distinct in a sample: shares of n-grams, targets and aspects; near-copies."""
     texts = [own for own, _, _ in sample]
     targets = Counter(t for _, found, _ in sample for t in found)

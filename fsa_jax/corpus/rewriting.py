@@ -1,6 +1,7 @@
 """A teacher's rewriting of a review: what surrounds it is cut, what it adds to the review is found."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsa_jax.corpus import fields
@@ -155,7 +156,7 @@ def _leaves(line: str) -> str:
 
 def _new_numbers(text: str, own: list[str], source: Source) -> tuple[str, ...]:
     """Numbers, in digits or words, that the review holds in neither form."""
-    if not any(c.isdigit() for c in text) and _COUNTED.isdisjoint(own):
+    if not _NUMBER.search(text) and _COUNTED.isdisjoint(own):
         return ()
     there = {n.strip('.,') for n in _NUMBER.findall(source.text)}
     there |= {part for number in there for part in re.split(r'\D', number)}
@@ -183,7 +184,11 @@ def _new_names(text: str, source: Source) -> tuple[str, ...]:
 
 
 def _copied(own: list[str], source: Source) -> float:
-    runs = [' '.join(own[i : i + _COPY]) for i in range(len(own) - _COPY + 1)]
-    if not runs:
+    if len(own) < _COPY:
         return float(bool(own) and f' {" ".join(own)} ' in source.joined)
-    return sum(f' {run} ' in source.joined for run in runs) / len(runs)
+    runs, there = list(_runs(own)), set(_runs(source.words))
+    return sum(run in there for run in runs) / len(runs)
+
+
+def _runs(own: list[str]) -> Iterator[tuple[str, ...]]:
+    return zip(*(own[i:] for i in range(_COPY)))

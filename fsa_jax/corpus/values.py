@@ -4,6 +4,7 @@ import re
 
 _QUOTES = '"\'“”‘’'
 _OUTER = f' \t{_QUOTES},.;:'
+_LONGEST = 80  # characters of a template's words
 _REMARK = re.compile(r'\s*\(([^()]*)\)\s*\.?$')
 _QUOTED_FIRST = re.compile(r'["“]([^"“”]+)["”]\s*(?:,(?!\s*["“])|\s*$)')
 _EXPLAINED = re.compile(
@@ -49,6 +50,8 @@ def clean_aspect(raw: str) -> str:
 
 def is_placeholder(raw: str) -> bool:
     """Whether a value is that of a template: `[Product Name]`, `TargetName1`, `(your analysis here)`."""
+    if len(raw) > _LONGEST:
+        return False
     text = raw.strip(_OUTER + '*`')
     if text[:1] == '(' and text[-1:] == ')':
         text = text[1:-1]
