@@ -19,8 +19,8 @@ class PlanConfig(Config):
         0, 'rows of a batch on each chip, instead of RowsConfig.batch_size; 0: as that says', low=0
     )
     tries: int = knob(4, 'changes of knobs tried where a program does not fit', low=0)
-    workers: int = knob(
-        1, 'compilers that run at once; each wants some GB of memory', low=1, free=True
+    effort: Literal['full', 'quick'] = knob(
+        'full', "'full': the program that will run; 'quick': in half the time, optimised less"
     )
     price_per_chip_hour: float = knob(0.0, 'in your currency; 0: no cost is given', low=0.0)
     teacher_parameters: float = knob(
