@@ -38,6 +38,7 @@ class Arguments:
     gin_files: list[str] = field(default_factory=list)
     search_paths: list[str] = field(default_factory=list)
     bindings: list[str] = field(default_factory=list)
+    lists: dict[str, list[str]] = field(default_factory=dict)  # of options that take several words
     output: str = ''
     flags: set[str] = field(default_factory=set)
 
@@ -73,7 +74,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def _bind_own(arguments: Arguments, knob: str, value: str | None, words: list[str]) -> None:
     """Binds the knob of a stage's own option; without `=value`, a bool is set and a list takes
-    all the words up to the next option."""
+    all the words up to the next option. A list may be given in parts."""
     hint = configs_lib.hint(knob)
     kind = typing.get_origin(hint) or hint
     if value is None and kind is bool:
@@ -82,11 +83,13 @@ def _bind_own(arguments: Arguments, knob: str, value: str | None, words: list[st
         taken = [_value('--' + knob.rpartition('.')[2], words)]
         while words and not words[0].startswith('-'):
             taken.append(words.pop(0))
-        value = repr(tuple(taken))
+        value = ','.join(taken)
     elif value is None:
         value = _value('--' + knob.rpartition('.')[2], words)
-    elif kind is tuple:
-        value = repr(tuple(filter(None, value.split(','))))
+    if kind is tuple:
+        earlier = arguments.lists.setdefault(knob, [])
+        earlier += filter(None, value.split(','))
+        value = repr(tuple(earlier))
     arguments.bindings.append(f'{knob}={value}')
 
 

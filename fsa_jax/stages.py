@@ -113,6 +113,23 @@ STAGES = {
             together=True,
         ),
         Stage(
+            'plan',
+            'what a training run needs on TPU slices that are not there, and a teacher',
+            'fsa_jax.plan.stage:run',
+            (
+                c.PlanConfig,
+                c.TrainConfig,
+                c.T5Config,
+                c.RowsConfig,
+                c.OptimizerConfig,
+                c.MeshConfig,
+            ),
+            resumable=True,
+            options=('PlanConfig.topology', 'PlanConfig.all', 'PlanConfig.num_slices'),
+            writes=False,
+            notes='fsa_jax.plan.topology:describe',
+        ),
+        Stage(
             'predict',
             'generate text for a task split or your own file',
             'fsa_jax.evaluate.predict:run',

@@ -106,3 +106,19 @@ teacher_env() {
     touch "$folder/.fsa_compiled"
   fi
 }
+
+# The TPU compiler, for ahead-of-time compiles without a TPU. Beside the environment, never in it: jax complains
+# wherever libtpu is installed and no TPU is there. It fits the lock's jax (extra `plan` of pyproject.toml).
+libtpu_beside() {
+  local folder=$ROOT/.libtpu package
+  package=$(sed -n 's/^plan = \["\(libtpu==[^ ;"]*\).*/\1/p' "$ROOT/pyproject.toml")
+  export FSA_LIBTPU=${FSA_LIBTPU:-$folder}
+  if [ "$FSA_LIBTPU" != "$folder" ] || [ -d "$folder/${package/==/-}.dist-info" ]; then return; fi
+  if [ -n "$DRY_RUN" ]; then
+    echo "# installs $package into $(basename "$folder")"
+    return
+  fi
+  echo "installing $package into $(basename "$folder") (once)" >&2
+  rm -rf "$folder"
+  install_into "$ROOT/.venv" --no-deps --target "$folder" "$package"
+}

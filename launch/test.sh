@@ -37,6 +37,14 @@ elif [ -n "${FSA_REQUIRE_VLLM:-}" ]; then
 else
   echo "${0##*/}: without .venv-teacher the tests marked vllm skip" >&2
 fi
+# Tests marked `libtpu` compile for TPUs that are not there.
+if (libtpu_beside); then
+  export FSA_LIBTPU=${FSA_LIBTPU:-$ROOT/.libtpu}
+elif [ -n "${FSA_REQUIRE_LIBTPU:-}" ]; then
+  fail "FSA_REQUIRE_LIBTPU is set, and libtpu cannot be installed"
+else
+  echo "${0##*/}: without .libtpu the tests marked libtpu skip" >&2
+fi
 
 run ruff format --check .
 run ruff check .

@@ -10,6 +10,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 REQUIRE_DATA = bool(os.environ.get('FSA_REQUIRE_DATA'))
 REQUIRE_VLLM = bool(os.environ.get('FSA_REQUIRE_VLLM'))
+REQUIRE_LIBTPU = bool(os.environ.get('FSA_REQUIRE_LIBTPU'))
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -33,6 +34,19 @@ def teacher_python() -> Path:
         reason = f'no teacher environment: {python} does not exist (launch/teacher.sh makes it)'
         pytest.fail(reason) if REQUIRE_VLLM else pytest.skip(reason)
     return python
+
+
+@pytest.fixture(scope='session')
+def libtpu() -> Path:
+    """libtpu.so, with which jax compiles for TPUs that are not there; skips where it is not."""
+    from fsa_jax.errors import UserError
+    from fsa_jax.plan.compiler import find_libtpu
+
+    try:
+        return find_libtpu()
+    except UserError as error:
+        pytest.fail(str(error)) if REQUIRE_LIBTPU else pytest.skip(str(error))
+        raise
 
 
 _data_tests_passed = 0

@@ -12,6 +12,7 @@ SCRIPTS = {
     'quickstart.sh': ([], 'fsa demo --gin_file=run/quickstart.gin'),
     'real_smoke.sh': (['.'], 'fsa demo --gin_file=run/real_smoke.gin'),
     'teacher.sh': (['--shard=0/8'], 'fsa teach --shard=0/8'),
+    'plan.sh': (['--topology=v5e:4x4'], 'fsa plan --topology=v5e:4x4'),
     'test.sh': (['tests/unit'], 'python -m pytest tests/unit'),
     'bench.sh': (['packing'], 'python -m tests.bench.packing'),
 }

@@ -1,0 +1,110 @@
+"""Counts read off HLO that jax compiled for eight devices, against what the programs do."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fsa_jax.plan import hlo, traffic
+from tests.conftest import REPOSITORY
+from tests.unit.plan.hlo_job import INNER, OUTER
+
+X = 16 * 32 * 4  # bytes of the array that is sent
+
+
+@pytest.fixture(scope='module')
+def programs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('hlo')
+    environment = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.unit.plan.hlo_job', folder],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def module(programs, name):
+    return hlo.parse((programs / f'{name}.txt').read_text())
+
+
+def only(programs, name):
+    (found,) = hlo.collectives(module(programs, name))
+    return found
+
+
+def test_nested_loops_multiply(programs):
+    found = only(programs, 'nested')
+    assert (found.kind, found.times) == ('all-reduce', OUTER * INNER)
+    assert found.bytes == OUTER * INNER * X
+    assert found.sent == found.bytes * 2 * 3 / 4
+    assert sorted(found.groups) == [(0, 2, 4, 6), (1, 3, 5, 7)]
+
+
+def test_an_all_gather_counts_what_comes_out(programs):
+    found = only(programs, 'all-gather')
+    assert (found.kind, found.times, found.bytes) == ('all-gather', INNER, INNER * 2 * X)
+    assert found.sent == found.bytes / 2
+    assert sorted(found.groups) == [(0, 1), (2, 3), (4, 5), (6, 7)]
+
+
+def test_a_reduce_scatter_counts_what_goes_in(programs):
+    found = only(programs, 'reduce-scatter')
+    assert (found.kind, found.bytes, found.sent) == ('reduce-scatter', X, X * 3 / 4)
+
+
+def test_an_all_to_all(programs):
+    found = only(programs, 'all-to-all')
+    assert (found.kind, found.bytes, found.sent) == ('all-to-all', X, X * 3 / 4)
+
+
+def test_a_permute_sends_all_of_it(programs):
+    found = only(programs, 'collective-permute')
+    assert (found.kind, found.bytes, found.sent) == ('collective-permute', X, X)
+    assert (0, 2) in found.groups  # along 'a', which is the slow axis of the mesh
+
+
+def test_what_the_partitioner_puts_in_is_found(programs):
+    """v is cut over rows, so that v.T @ v is a sum over 'a'."""
+    kinds = {c.kind: c for c in hlo.collectives(module(programs, 'partitioned'))}
+    assert kinds['all-reduce'].arrays[0].shape == (32, 32)
+    assert len(kinds['all-reduce'].groups[0]) == 4
+
+
+def test_a_loop_without_a_count_is_an_error(programs):
+    with pytest.raises(ValueError, match='trip count'):
+        list(module(programs, 'until').runs())
+
+
+def test_bytes_without_a_loop_are_the_compilers(programs):
+    cost = json.loads((programs / 'cost.json').read_text())['flat']
+    assert traffic.hbm_bytes(module(programs, 'flat')) == pytest.approx(cost, rel=0.02)
+
+
+def test_a_scan_reads_a_slice_at_a_time(programs):
+    """Each trip reads the carry and one matrix and writes the carry; the stack is not read whole."""
+    matrix = 256 * 256 * 4
+    found = traffic.hbm_bytes(module(programs, 'stacked'))
+    assert 3 * INNER * matrix <= found <= 8 * INNER * matrix
+
+
+@pytest.mark.parametrize(
+    ('written', 'groups'),
+    [
+        ('{{0,1},{2,3}}', [(0, 1), (2, 3)]),
+        ('[2,2]<=[4]', [(0, 1), (2, 3)]),
+        ('[2,2]<=[2,2]T(1,0)', [(0, 2), (1, 3)]),
+        ("mesh['x'=2,'y'=2] {'y'}", [(0, 1), (2, 3)]),
+        ("mesh['x'=2,'y'=2] {'x'}", [(0, 2), (1, 3)]),
+        ("mesh['x'=4] {'x':(1)2}", [(0, 2), (1, 3)]),
+        ("mesh['x'=4] {'x':(2)2}", [(0, 1), (2, 3)]),
+        ("mesh['x'=2,'y'=2], device_ids=([4]<=[2,2]T(1,0)) {'y'}", [(0, 2), (1, 3)]),
+        ('{}', [(0, 1, 2, 3)]),
+    ],
+)
+def test_the_ways_to_write_replica_groups(written, groups):
+    text = f'replica_groups={written}, to_apply=%add'
+    instruction = hlo.Instruction('r', (), 'all-reduce', (), text, False)
+    assert sorted(hlo._groups(instruction, 4)) == groups
