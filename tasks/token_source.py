@@ -177,8 +177,9 @@ class TaskSource:
         if feature.add_eos:
             for row in rows:
                 row.append(feature.vocabulary.eos_id)
-        tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
-        return tokens, np.cumsum([0, *map(len, rows)])
+        row_splits = np.cumsum([0, *map(len, rows)])
+        tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32, row_splits[-1])
+        return tokens, row_splits
 
 
 def _encoder(feature: seqio.Feature) -> Callable[[list[str]], list[list[int]]] | None:

@@ -42,8 +42,8 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     few = 48 if flags.tiny else SEQIO_PAIRS
     pairs = data.texts(flags.tiny)
     pairs = (pairs * -(-count // len(pairs)))[:count]
-    write_corpus(folder / 'many.jsonl', pairs)
-    write_corpus(folder / 'few.jsonl', pairs[:few])
+    write_corpus(folder / 'many', pairs)
+    write_corpus(folder / 'few', pairs[:few])
     spiece = data.vocabulary_path(flags.tiny, folder) / 'spiece.model'
     packing = Packing(folder, spiece)
     work: dict[str, tuple[int, Callable[[], Any]]] = {
@@ -96,13 +96,17 @@ def own_time(run: Callable[[], Any]) -> dict[str, Any]:
     }
 
 
-def write_corpus(path: Path, pairs: list[tuple[str, str]]) -> None:
-    """Published answers, JSON lines."""
-    records = (
-        {'ID': i, 'Text': review, 'Overall': 3, 'mixtral_response': answer}
-        for i, (review, answer) in enumerate(pairs)
-    )
-    path.write_text(''.join(json.dumps(record, ensure_ascii=False) + '\n' for record in records))
+def write_corpus(folder: Path, pairs: list[tuple[str, str]]) -> None:
+    """JSON lines in the layout of the published corpus: a folder for each kind of answer."""
+    lines: dict[str, list[str]] = {'analysis': [], 'rewrite': []}
+    for number, (review, answer) in enumerate(pairs):
+        record = {'ID': number, 'Text': review, 'Overall': 3, 'mixtral_response': answer}
+        kind = 'analysis' if answer.startswith('Opinion Target 1:') else 'rewrite'
+        lines[kind].append(json.dumps(record, ensure_ascii=False) + '\n')
+    for kind, written in lines.items():
+        path = folder / kind / 'restaurant' / 'answers.json'
+        path.parent.mkdir(parents=True)
+        path.write_text(''.join(written))
 
 
 class Packing:
@@ -116,7 +120,7 @@ class Packing:
         return PackConfig(
             tasks=TASKS,
             splits=('train',),
-            corpus=str(self.folder / f'{name}.jsonl'),
+            corpus=str(self.folder / name),
             corpus_validation_fraction=0.0,
             input_length=data.LIMITS[0],
             target_length=data.LIMITS[1],
