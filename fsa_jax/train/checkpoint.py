@@ -15,6 +15,7 @@ below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the sa
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -46,6 +47,12 @@ State = TypeVar('State', TrainState, GroupState)
 
 class Damaged(Exception):
     """A checkpoint does not hold what was saved."""
+
+
+# What Orbax, tensorstore and JSON raise when they read, and those statuses of tensorstore that tell
+# of wrong bytes; with others (UNAVAILABLE, PERMISSION_DENIED …) the next try may be better.
+_READING = (Damaged, ValueError, KeyError, TypeError, OSError)
+_DAMAGE = ('DATA_LOSS', 'FAILED_PRECONDITION', 'INVALID_ARGUMENT', 'NOT_FOUND', 'OUT_OF_RANGE')
 
 
 def steps(folder: Path) -> list[int]:
@@ -151,7 +158,8 @@ class ModelFolder:
             _check({'params': params}, items['checksums'])
         except UserError:
             raise
-        except Exception as error:
+        except _READING as error:
+            _refuse_passing(error, path)
             raise UserError(f'{path} is damaged: {_first_line(error)}') from error
         return params
 
@@ -279,9 +287,8 @@ class Checkpoints:
         why = 'another process says so'
         try:
             state, checksums = self._restore(step, abstract)
-        except Exception as error:  # Orbax, tensorstore, JSON: any of them may meet the damage
-            if 'RESOURCE_EXHAUSTED' in str(error):
-                raise  # no memory for it here: nothing is wrong with the checkpoint
+        except _READING as error:
+            _refuse_passing(error, self._root / str(step))
             why = _first_line(error)
         everywhere = self._hosts.all('restored', state is not None)
         if state is not None and everywhere:  # the sums are over all devices: each must take part
@@ -368,6 +375,20 @@ def _laid_out(abstract: Any, shardings: Any) -> Any:
     return jax.tree.map(
         lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings
     )
+
+
+def _refuse_passing(error: Exception, path: Path) -> None:
+    """UserError where `path` cannot be read now; returns where what lies there is wrong."""
+    if isinstance(error, OSError):
+        damaged = isinstance(error, FileNotFoundError)
+    else:
+        status = re.match(r'([A-Z_]+): ', str(error))
+        damaged = status is None or status[1] in _DAMAGE
+    if not damaged:
+        raise UserError(
+            f'{path} cannot be read now ({_first_line(error)}); nothing was changed, and the same '
+            'command tries again'
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

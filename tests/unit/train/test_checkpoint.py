@@ -1,5 +1,6 @@
 """Model folders and the checkpoints of a run."""
 
+import errno
 import json
 
 import jax
@@ -144,6 +145,34 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, c
     again.close()
     assert checkpoint.steps(tmp_path) == [1, 2]
     assert (tmp_path / 'checkpoints/2.damaged').is_dir()
+
+
+def too_many_links(path):
+    """What the kernel refuses to open, as it would in a passing failure."""
+    for file in path.rglob('d/*'):
+        file.unlink()
+        file.symlink_to(file)
+
+
+def no_answer(*_):
+    raise OSError(errno.EIO, 'Input/output error')
+
+
+@pytest.mark.parametrize('how', ['tensorstore', 'file system'])
+def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path, how, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    for step in (1, 2):
+        checkpoints.save(state(step))
+    checkpoints.close()
+    if how == 'tensorstore':
+        too_many_links(tmp_path / 'checkpoints/2/params')
+    else:
+        monkeypatch.setattr(Checkpoints, '_restore', no_answer)
+    again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    with pytest.raises(UserError, match=r'checkpoints/2 cannot be read now .*tries again'):
+        again.restore(abstract(state(0)))
+    again.close()
+    assert checkpoint.steps(tmp_path) == [1, 2]
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path):
