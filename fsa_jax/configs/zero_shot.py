@@ -35,6 +35,7 @@ class ZeroShotConfig(Config):
     input_length: int = knob(
         128, 'most ids read at once; longer texts are read in parts of whole sentences', low=8
     )
+    max_new_tokens: int = knob(400, 'most ids of an analysis; what is cut there is flagged', low=1)
     note: str = knob('', "recorded with the scores, such as 'a student of synthetic reviews'")
     limit: int = knob(0, 'rows, from the first; 0: all', low=0)
     bootstrap: int = knob(1000, 'resamples of the 95 % intervals; 0: none', low=0)

@@ -133,7 +133,8 @@ def _likeliest(row: Prediction, chances: dict[str, float], method: str) -> Predi
 
 
 def _generate_texts(student, rows: Rows, config: ZeroShotConfig) -> list[Prediction]:
-    found = student.extract([row.sentence for row in rows], 'analysis')
+    texts = [row.sentence for row in rows]
+    found = student.extract(texts, 'analysis', max_new_tokens=config.max_new_tokens)
     return [
         _filled(row, overall(one.opinions), 'generate', one.flags, generated=one.generated)
         for row, one in zip(rows, found)
@@ -147,7 +148,8 @@ def overall(opinions: Sequence[Found]) -> str:
 
 
 def _extract(student, rows: Rows, config: ZeroShotConfig) -> list[Prediction]:
-    found = student.extract([row.sentence for row in rows], 'analysis')
+    texts = [row.sentence for row in rows]
+    found = student.extract(texts, 'analysis', max_new_tokens=config.max_new_tokens)
     filled = []
     for row, one in zip(rows, found):
         pairs = [(o.term, o.polarity) for o in one.opinions if o.spans and not {*';|'} & {*o.term}]

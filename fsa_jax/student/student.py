@@ -100,6 +100,7 @@ class Student:
         categories: Sequence[str] = (),
         polarities: Sequence[str] = (),
         min_confidence: float = 0.0,
+        max_new_tokens: int = 0,
         language: str = 'en',
     ) -> list[Extraction]:
         """The opinions of each text, in order. The same call gives the same answer.
@@ -114,6 +115,8 @@ class Student:
           categories: the inventory of constrained 'acsa': names, or one file with one a line.
           polarities: those of a student of your own labels; empty: the benchmark's.
           min_confidence: opinions below it are abstained from.
+          max_new_tokens: most ids written about one part of a text; 0: the task's own limit. What is
+            cut there is flagged.
           language: of the texts, for cutting them into sentences (ISO 639-1).
         """
         if isinstance(texts, str):
@@ -126,7 +129,8 @@ class Student:
         flat = [text[w.start : w.end] for text, ws in zip(texts, parts) for w in ws]
         metric = f'{task}:{",".join(polarities)}' if polarities else task
         constraints = self._constraints(metric, categories) if constrained else None
-        generated = self._generate(flat, task, metric, constraints)
+        length = max_new_tokens or TASKS[task].limit
+        generated = self._generate(flat, task, metric, constraints, length)
         lost = constraints.lost if constraints else [0] * len(flat)
         answers = zip((w for ws in parts for w in ws), generated, lost)
         found = [
@@ -157,13 +161,13 @@ class Student:
             raise UserError(f"constrained=True is for 'atsa' and 'acsa'; got {metric!r}")
         return Constraints(self.vocabulary, categories)
 
-    def _generate(self, parts, task, metric, constraints) -> list[Generated]:
+    def _generate(self, parts, task, metric, constraints, length) -> list[Generated]:
         settings, encode = TASKS[task], self.vocabulary.encode
         inputs = [[*ids, self.vocabulary.eos_id] for ids in self.vocabulary.encode_batch(parts)]
         return self._generator.generate_scored(
             self.params,
             inputs,
-            settings.limit,
+            length,
             automata=constraints and constraints.automata(metric, parts),
             prefix=encode(settings.opening),
             barred=encode(settings.not_opening)[:1],
