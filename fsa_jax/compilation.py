@@ -8,9 +8,16 @@ import jax
 def cache_programs(folder: str) -> None:
     """Keeps programs that took over a second to compile, so that the next start is quick.
 
-    `folder` empty: ~/.cache/fsa_jax/xla. Holds for the rest of the process.
+    `folder` may be a URL that etils' epath opens (gs:// with gcsfs); empty: ~/.cache/fsa_jax/xla. In
+    it each topology has a folder of its own. Holds for the rest of the process.
     """
-    path = Path(folder) if folder else Path.home() / '.cache' / 'fsa_jax' / 'xla'
-    jax.config.update('jax_compilation_cache_dir', str(path))
+    root = folder or str(Path.home() / '.cache' / 'fsa_jax' / 'xla')
+    jax.config.update('jax_compilation_cache_dir', f'{root.rstrip("/")}/{topology()}')
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
+
+
+def topology() -> str:
+    """What programs are compiled for: the kind of device, how many, and of how many processes."""
+    kind = jax.devices()[0].device_kind.replace(' ', '_').lower()
+    return f'{kind}-{jax.device_count()}-{jax.process_count()}'

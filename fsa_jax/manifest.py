@@ -49,10 +49,10 @@ class Output:
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     devices: Iterable[Any] = ()  # what the stage computed on: jax.devices()
 
-    def read(self, name: str, path: str | Path) -> Path:
+    def read(self, name: str, path: str | Path, whence: str = '') -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest.
 
-        Every process must have read the same.
+        Every process must have read the same. `whence` is the URL that `path` is a copy of.
         """
         path = Path(path)
         if not path.exists():
@@ -61,7 +61,7 @@ class Output:
             )
         sha256 = digest(path)
         self.hosts.agree('input', {f'the sha256 of {name}': sha256})
-        self.inputs[name] = {'path': str(path), 'sha256': sha256}
+        self.inputs[name] = {'path': whence or str(path), 'sha256': sha256}
         return path
 
 

@@ -26,6 +26,7 @@ def environment(devices: int = 1, **variables: str) -> dict[str, str]:
         'XLA_FLAGS': flags,
         'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
         'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': str(REPOSITORY),
         **variables,
     }
 
@@ -59,9 +60,12 @@ def fsa(
     processes: int = 1,
     devices: int = 1,
     each: Sequence[Sequence[object]] = (),
+    folders: Sequence[Path] = (),
+    module: str = 'fsa_jax.cli',
     **variables: str,
 ) -> Iterator[Group]:
-    """`fsa ARGUMENTS` in so many processes; `each` holds further arguments of each of them."""
+    """`fsa ARGUMENTS` (or another module) in so many processes. `each` holds further arguments of each
+    of them, `folders` where each runs."""
     logs.mkdir(parents=True, exist_ok=True)
     started, paths = [], []
     port = free_port()
@@ -74,12 +78,16 @@ def fsa(
                 'JAX_PROCESS_ID': str(index),
             }
         more = each[index] if each else ()
-        command = [sys.executable, '-m', 'fsa_jax.cli', *map(str, [*arguments, *more])]
+        command = [sys.executable, '-m', module, *map(str, [*arguments, *more])]
         path = logs / f'{index}.log'
         with open(path, 'w') as log:
             started.append(
                 subprocess.Popen(
-                    command, cwd=REPOSITORY, env=environment(devices, **own), stdout=log, stderr=log
+                    command,
+                    cwd=folders[index] if folders else REPOSITORY,
+                    env=environment(devices, **own),
+                    stdout=log,
+                    stderr=log,
                 )
             )
         paths.append(path)

@@ -86,3 +86,12 @@ def train(packed: Path, output: Path, cache: Path, **knobs: Any) -> Path:
     """Runs the train stage in this process."""
     stages.run('train', configs(packed, cache, **knobs), output)
     return output
+
+
+def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl without what a clock measured."""
+    clocks = ('goodput/', 'mfu')
+    return [
+        {k: v for k, v in row.items() if 'per_second' not in k and not k.startswith(clocks)}
+        for row in rows
+    ]

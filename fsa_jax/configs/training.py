@@ -44,7 +44,9 @@ class MeshConfig(Config):
 class TrainConfig(Config):
     """Distilling and fine-tuning: the same stage with other data and another start."""
 
-    data: str = knob('', 'the packed folder to train on')
+    data: str = knob(
+        '', 'the packed folder to train on, or its URL (gs://, s3://, any fsspec path)'
+    )
     tasks: tuple[str, ...] = knob((), 'tasks of it to train on; empty: all')
     split: str = knob('train', 'its training split')
     validation_split: str = knob('validation', 'its validation split; empty: none')
@@ -92,13 +94,24 @@ class TrainConfig(Config):
         low=1,
         free=True,
     )
+    hang_minutes: float = knob(
+        60.0,
+        'a run that does nothing for so long prints its stacks and ends (status 75); 0: never',
+        low=0.0,
+        free=True,
+    )
     log_every: int = knob(10, 'steps between rows of metrics.jsonl', low=1, free=True)
     tensorboard: bool = knob(True, 'write TensorBoard events too', free=True)
     profile_steps: tuple[int, ...] = knob(
         (), 'first and last step to profile with the JAX profiler', free=True
     )
+    staging: str = knob(
+        '',
+        'folder of this host for copies of data read from a URL; empty: ~/.cache/fsa_jax/staged',
+        free=True,
+    )
     compilation_cache: str = knob(
-        '', 'folder of compiled programs; empty: ~/.cache/fsa_jax/xla', free=True
+        '', 'folder of compiled programs, or gs://…; empty: ~/.cache/fsa_jax/xla', free=True
     )
 
     def check(self):

@@ -45,7 +45,7 @@ class PredictConfig(Config):
         'auto', "'auto': best if the run kept one by metric"
     )
     seed: int | None = knob(None, 'which seed, of a model folder of several (TrainConfig.seeds)')
-    data: str = knob('', 'packed folder (a task split); or use input')
+    data: str = knob('', 'packed folder (a task split), or its URL; or use input')
     tasks: tuple[str, ...] = knob((), 'tasks of the packed folder; empty: all')
     split: str = knob('test', 'split of the packed folder')
     input: str = knob('', 'your own .txt, .jsonl, .csv or .parquet; or use data')
@@ -65,6 +65,11 @@ class PredictConfig(Config):
     input_length: int = knob(512, 'most input ids; longer rows are cut and flagged', low=1)
     chunk: int = knob(
         1024, 'rows read, decoded and written together: what a kill can cost', low=1, free=True
+    )
+    staging: str = knob(
+        '',
+        'folder of this host for copies of data read from a URL; empty: ~/.cache/fsa_jax/staged',
+        free=True,
     )
     compilation_cache: str = knob(
         '', 'folder of compiled programs; empty: ~/.cache/fsa_jax/xla', free=True

@@ -19,6 +19,7 @@ from fsa_jax import manifest, progress
 from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
+from fsa_jax.data.staging import staged
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode import Generator
@@ -60,7 +61,7 @@ def run(
         raise UserError('PredictConfig.model is empty; expected a model folder of train or import')
     cache_programs(config.compilation_cache)
     source = (
-        out.read('PredictConfig.data', config.data)
+        out.read('PredictConfig.data', staged(config.data, config.staging), config.data)
         if config.data
         else out.read('PredictConfig.input', config.input)
     )

@@ -22,6 +22,7 @@ from fsa_jax.errors import UserError
 from fsa_jax.evaluate import comparison, curves, leakage, lineage, significance, table
 from fsa_jax.evaluate.score import EXAMPLES, Judged
 from fsa_jax.records import read_jsonl
+from fsa_jax.train.goodput import KINDS, PREFIX
 
 RIGHT_SHARE = 4  # one example in four may be a right one: a page of mistakes alone misleads
 
@@ -179,7 +180,8 @@ def _section(members: Mapping[str, Path]) -> Section:
 
 
 def summary(series: Mapping[str, curves.Points]) -> dict[str, Any]:
-    """Steps, last loss, best validation loss and F1 of a run, as far as it logged them."""
+    """Steps, last loss, best validation loss and F1 of a run, shares of its wall time, the last MFU:
+    as far as it logged them."""
     result: dict[str, Any] = {
         'steps': int(max((steps[-1] for steps, _ in series.values()), default=0))
     }
@@ -193,6 +195,10 @@ def summary(series: Mapping[str, curves.Points]) -> dict[str, Any]:
         result['f1_step'] = int(
             steps[values.index(max(values))]
         )  # the first: strictly greater wins
+    if PREFIX + KINDS[0] in series:
+        result['goodput'] = {kind: series[PREFIX + kind][1][-1] for kind in KINDS}
+    if 'mfu' in series:
+        result['mfu'] = series['mfu'][1][-1]
     return result
 
 

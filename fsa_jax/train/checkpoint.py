@@ -13,10 +13,14 @@ A checkpoint holds a checksum of every array, so that a damaged one is known as 
 below Orbax give zeros for a lost chunk. The checksum is a sum over bits, the same under any sharding.
 """
 
+import contextlib
 import dataclasses
+import errno
 import json
+import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +47,9 @@ MODEL, CHECKPOINTS, BEST = 'model.json', 'checkpoints', 'best.json'
 SEEDS = 'seeds.json'
 
 State = TypeVar('State', TrainState, GroupState)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: no space is left for what is written
 
 
 class Damaged(Exception):
@@ -230,6 +237,7 @@ class Checkpoints:
         hosts: Hosts | None = None,
     ):
         self._keep, self._best_step, self._hosts = keep, best_step, hosts or Hosts()
+        self._saving: int | None = None
         self._root = (folder / CHECKPOINTS).absolute()
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), _Only(best_step)]
@@ -243,18 +251,37 @@ class Checkpoints:
         )
 
     def save(self, state: TrainState | GroupState) -> None:
-        """Begins to save `state`, unless it is saved already; returns when it is copied."""
+        """Begins to save `state`, unless it is saved already; returns when it is copied.
+
+        On a full disk that is said, and the run goes on: the last good checkpoint is kept.
+        """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        self.wait()  # what went wrong with the one before is not of this one
         items = state.items()
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{name: ocp.args.StandardSave(item) for name, item in items.items()},
-                checksums=ocp.args.JsonSave(_checksums(items)),
-            ),
+        args = ocp.args.Composite(
+            **{name: ocp.args.StandardSave(item) for name, item in items.items()},
+            checksums=ocp.args.JsonSave(_checksums(items)),
         )
+        self._saving = step
+        with self._outliving_a_full_disk():
+            self._manager.save(step, args=args)
+
+    @contextlib.contextmanager
+    def _outliving_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # an OSError, or tensorstore's ValueError with its text
+            if not any(os.strerror(number) in str(error) for number in FULL):
+                raise
+            if self._hosts.main:  # what was written of it would take the room of the next
+                for path in self._root.glob(f'{self._saving}.orbax-checkpoint-tmp*'):
+                    shutil.rmtree(path, ignore_errors=True)
+            say(
+                f'checkpoint {self._saving} was not saved: no space is left for {self._root}; the run '
+                f'goes on, and its last good checkpoint is {self._manager.latest_step()}'
+            )
 
     def restore(self, abstract: State) -> State | None:
         """The newest good checkpoint in the shapes, dtypes and shardings of `abstract`, or None.
@@ -326,8 +353,9 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Returns when all that was begun is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when all that was begun is on disk, or was given up."""
+        with self._outliving_a_full_disk():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, and drops what the last evaluation made superfluous."""

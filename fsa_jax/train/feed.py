@@ -33,6 +33,12 @@ class Fed:
     epoch: int
     ends_epoch: bool
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, encoder slots, decoder slots) of the whole batch."""
+        microbatches, rows, source = self.arrays['encoder_input_tokens'].shape
+        return microbatches * rows, source, self.arrays['decoder_target_tokens'].shape[-1]
+
 
 class Feed:
     """Makes the batch of any step; each process reads only the rows that its devices hold."""

@@ -11,6 +11,7 @@ import optax
 from fsa_jax import optim
 from fsa_jax.configs import DecodeConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.data.rows import Rows
+from fsa_jax.data.staging import staged
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
@@ -97,7 +98,7 @@ def prepare(
     """Opens the data and the init; UserError names what does not fit together."""
     if not train.data:
         raise UserError('TrainConfig.data is empty; expected a packed folder (of fsa pack)')
-    packed = PackedFolder(train.data)
+    packed = PackedFolder(staged(train.data, train.staging))
     packed.check_tasks(decode.task_max_new_tokens if decode else ())
     init = open_model(train.init) if train.init else None
     if init is not None:

@@ -10,7 +10,7 @@ import time
 
 import jax
 
-from fsa_jax import manifest, progress
+from fsa_jax import flops, manifest, progress
 from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import (
     DecodeConfig,
@@ -20,12 +20,14 @@ from fsa_jax.configs import (
     T5Config,
     TrainConfig,
 )
+from fsa_jax.data.staging import staged
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
 from fsa_jax.partition import Partition
 from fsa_jax.train import checkpoint, seeds_loop
 from fsa_jax.train.checkpoint import Checkpoints
 from fsa_jax.train.feed import Fed, Feed, prefetch
+from fsa_jax.train.goodput import Goodput, utilisation
 from fsa_jax.train.job import Job, prepare
 from fsa_jax.train.metrics import Best, MetricsLog, Throughput
 from fsa_jax.train.profiler import Profiler
@@ -33,6 +35,7 @@ from fsa_jax.train.state import TrainState
 from fsa_jax.train.step import StepMetrics, compile_evaluation_step, compile_train_step
 from fsa_jax.train.stopping import EXIT_STATUS, Stopper
 from fsa_jax.train.validate import Interrupted, Validator, mean_losses
+from fsa_jax.train.watchdog import Watchdog
 
 PROFILE = 'profile'
 
@@ -52,9 +55,10 @@ def run(
       UserError: what the configs name does not fit together, or the loss is no longer finite.
       SystemExit: with status 143, after SIGTERM and a saved checkpoint.
     """
+    goodput = Goodput()
     cache_programs(train.compilation_cache)
     if train.data:
-        out.read('TrainConfig.data', train.data)
+        out.read('TrainConfig.data', staged(train.data, train.staging), train.data)
     if train.init:
         out.read('TrainConfig.init', train.init)
     if train.seeds:
@@ -67,15 +71,28 @@ def run(
     progress.say(f'{job.rows.describe()}; {job.steps:,} steps')
     for line in job.rows.repeats(job.steps):
         progress.say(line)
-    with job.partition.context(), Stopper() as stopper:
-        Training(out, job, decode, stopper).run()
+    with (
+        job.partition.context(),
+        Stopper() as stopper,
+        Watchdog(train.hang_minutes, out.hosts) as watchdog,
+    ):
+        Training(out, job, decode, stopper, goodput, watchdog).run()
 
 
 class Training:
     """A run in progress. `step` counts finished steps everywhere."""
 
-    def __init__(self, out: manifest.Output, job: Job, decode: DecodeConfig, stopper: Stopper):
-        self.out, self.folder, self.job, self.stopper = out, out.folder, job, stopper
+    def __init__(
+        self,
+        out: manifest.Output,
+        job: Job,
+        decode: DecodeConfig,
+        stopper: Stopper,
+        goodput: Goodput,
+        watchdog: Watchdog,
+    ):
+        self.out, self.folder, self.job = out, out.folder, job
+        self.stopper, self.goodput, self.watchdog = stopper, goodput, watchdog
         self.validator = self._validator(decode)
         self.best = Best(self.folder, job.metric)
         self.checkpoints = Checkpoints(
@@ -85,6 +102,7 @@ class Training:
             job.loss, job.optimizer, job.train, job.partition, job.shardings
         )
         self.throughput = Throughput()
+        self.compiled: set[tuple[int, ...]] = set()  # shapes of batches that had their first step
         self.profiler = Profiler(self.folder / PROFILE, job.train.profile_steps)
         # The last step, not yet looked at, and when it ended.
         self.waiting: tuple[Fed, StepMetrics, float] | None = None
@@ -109,6 +127,7 @@ class Training:
         self.state = self._start()
         start, steps = int(self.state.step), self.job.steps
         self.log = MetricsLog(self.folder, start, self.job.train.tensorboard)
+        self.goodput.resume(self.log.rows)
         self.best.resume(self.log.rows, checkpoint.steps(self.folder))
         self.out.hosts.barrier('resumed')  # before any writes rows that another has not read yet
         with contextlib.ExitStack() as stack:
@@ -119,9 +138,13 @@ class Training:
             ends_epoch = start > 0 and self.job.rows.epoch_at(start)[1] == 0
             self._boundary(start, ends_epoch)  # an evaluation may have been interrupted
             feed = prefetch(Feed(self.job.rows, self.job.partition).at, range(start, steps))
+            self.goodput.turn_to('data')
             for fed in stack.enter_context(contextlib.closing(feed)):
+                self.goodput.turn_to('step')
                 self._step(fed)
                 self._boundary(fed.step + 1, fed.ends_epoch)
+                self.goodput.turn_to('data')
+            self._check_saved(steps)
         self.out.counts |= {
             'steps': steps,
             'parameters': self.job.parameters,
@@ -142,7 +165,9 @@ class Training:
     def _step(self, fed: Fed) -> None:
         """Starts a step on the devices, then looks at the one before, which is finished by now."""
         self.profiler.before(fed.step + 1)
-        self.state, metrics = self.train_step(self.state, fed.arrays)
+        with self.goodput.spent_on('step' if fed.shape in self.compiled else 'compile'):
+            self.state, metrics = self.train_step(self.state, fed.arrays)
+        self.compiled.add(fed.shape)
         self.profiler.after(fed.step + 1, metrics)
         self._look()
         # The step before has ended, and this one is under way, or done where there is no queue.
@@ -156,7 +181,10 @@ class Training:
         metrics = jax.device_get(metrics)
         step = fed.step + 1
         self._check_finite(step, metrics)
-        self.throughput.add(fed.pairs, fed.tokens, ended)
+        self.watchdog.beat(f'step {step}')
+        self.throughput.add(
+            fed.pairs, fed.tokens, ended, flops.train_step(self.job.config, *fed.shape)
+        )
         losses, rates = mean_losses(metrics.sums, self.job.rows.tasks), self.throughput.rates()
         shown = {name.replace('_per_second', '/s'): rate for name, rate in rates.items()}
         self.bar.update(1, loss=losses['loss'], **shown)
@@ -172,9 +200,16 @@ class Training:
             'learning_rate': float(self.job.learning_rate(fed.step)),
             'pairs': fed.pairs,
             **rates,
+            **self._utilisation(),
+            **self.goodput.row(),
         }
         self.log.write(row)
         self.throughput.lap()
+
+    def _utilisation(self) -> dict[str, float]:
+        rate = self.throughput.flops_per_second
+        kind = self.job.partition.mesh.devices.flat[0].device_kind
+        return utilisation(rate, kind, self.job.partition.mesh.size) if rate else {}
 
     def _check_finite(self, step: int, metrics: StepMetrics) -> None:
         if math.isfinite(metrics.objective) and math.isfinite(metrics.grad_norm):
@@ -195,14 +230,26 @@ class Training:
         stop = self.stopper.should_stop(step)
         if step and (evaluate or stop or self._save_due(step)):
             self._look()  # never save a state whose loss was not looked at
-            self.checkpoints.save(self.state)
+            with self.goodput.spent_on('checkpoint'):
+                self.checkpoints.save(self.state)
+            self.watchdog.beat(f'saving step {step}')
             self.saved = time.monotonic()
         if evaluate and not stop:
-            stop = self._evaluate(step)
+            with self.goodput.spent_on('evaluation'):
+                stop = self._evaluate(step)
         if stop:
-            self.checkpoints.wait()
-            progress.say(f'stopped by SIGTERM after step {step}, which is saved')
+            newest = self.checkpoints.latest()
+            progress.say(f'stopped by SIGTERM after step {step}; the newest checkpoint is {newest}')
             raise SystemExit(EXIT_STATUS)
+
+    def _check_saved(self, step: int) -> None:
+        with self.goodput.spent_on('checkpoint'):
+            newest = self.checkpoints.latest()
+        if newest != step:
+            raise UserError(
+                f'step {step}, the last, could not be saved: make room for {self.folder} and give the '
+                f'same command again; it goes on from checkpoint {newest}'
+            )
 
     def _save_due(self, step: int) -> bool:
         every, minutes = self.job.train.save_every, self.job.train.save_minutes
@@ -223,13 +270,18 @@ class Training:
         """Evaluates while the checkpoint is being written; whether it was asked to stop instead."""
         assert self.validator is not None
         try:
-            values = self.validator.evaluate(self.state.params, lambda: self.stopper.asked)
+            values = self.validator.evaluate(self.state.params, self._asked_in_evaluation)
         except Interrupted:
             return True
-        self.checkpoints.wait()  # a row of an evaluation says that its checkpoint is on disk
+        with self.goodput.spent_on('checkpoint'):
+            self.checkpoints.wait()  # a row of an evaluation says that its checkpoint is on disk
         row = {'step': step, **values}
         self.log.write(row)
         self.best.offer(row)
         progress.say('  '.join(f'{name} {value:.4g}' for name, value in row.items()))
         self.throughput.pause()
         return False
+
+    def _asked_in_evaluation(self) -> bool:
+        self.watchdog.beat('a batch of an evaluation')
+        return self.stopper.asked

@@ -10,7 +10,8 @@ import jax
 from fsa_jax.artifacts import METRICS
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.manifest import write_atomic
-from fsa_jax.train.checkpoint import BEST
+from fsa_jax.progress import say
+from fsa_jax.train.checkpoint import BEST, FULL
 
 TENSORBOARD = 'tensorboard'
 VALIDATION = 'validation/'
@@ -28,9 +29,11 @@ class MetricsLog:
         self._path = folder / METRICS
         self.rows = [row for row in _read(self._path) if row['step'] <= start]
         self._file = self._events = None
+        self._waiting = b''
         if jax.process_index() == 0:
             write_atomic(self._path, ''.join(map(_line, self.rows)))
-            self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
+            # Unbuffered: what a full disk took of a row is known, and only the rest is written again.
+            self._file = open(self._path, 'ab', buffering=0)  # noqa: SIM115
             if tensorboard:
                 from tensorboardX import SummaryWriter  # half a second: only where it is wanted
 
@@ -39,13 +42,19 @@ class MetricsLog:
     def write(self, row: Row) -> None:
         """Appends a row; `row['step']` counts finished steps. A value that is not finite becomes None.
 
-        JSON has neither NaN nor infinity, and many readers refuse a file that does.
+        JSON has neither NaN nor infinity, and many readers refuse a file that does. On a full disk
+        that is said, and the row is written when there is room again.
         """
         row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.rows.append(row)
         if self._file is not None:
-            self._file.write(_line(row))
-            self._file.flush()
+            self._waiting += _line(row).encode()
+            try:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                say(f'{self._path}: {error.strerror}; the row of step {row["step"]} waits')
         if self._events is not None:
             for name, value in row.items():
                 if name != 'step' and value is not None:
@@ -136,16 +145,23 @@ class Throughput:
     def __init__(self):
         self._began: float | None = None
         self._ended = 0.0
-        self._pairs = self._tokens = 0
+        self._pairs = self._tokens = self._flops = 0
 
-    def add(self, pairs: int, tokens: int, ended: float) -> None:
-        """Counts a step that ended at a time, in seconds."""
+    def add(self, pairs: int, tokens: int, ended: float, flops: int = 0) -> None:
+        """Counts a step, of so many operations, that ended at a time, in seconds."""
         self._ended = ended
         if self._began is None:
             self._began = ended
         else:
             self._pairs += pairs
             self._tokens += tokens
+            self._flops += flops
+
+    @property
+    def flops_per_second(self) -> float:
+        """Operations a second since `lap` or `pause`; 0 before that is known."""
+        seconds = self._ended - (self._began or self._ended)
+        return self._flops / seconds if seconds else 0.0
 
     def rates(self) -> dict[str, float]:
         """{'pairs_per_second', 'tokens_per_second'} since `lap` or `pause`; empty before that is known."""
@@ -159,7 +175,7 @@ class Throughput:
 
     def lap(self) -> None:
         """Counts anew from the last step on."""
-        self._began, self._pairs, self._tokens = self._ended, 0, 0
+        self._began, self._pairs, self._tokens, self._flops = self._ended, 0, 0, 0
 
     def pause(self) -> None:
         """Counts anew from the next step on."""

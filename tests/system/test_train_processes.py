@@ -1,14 +1,23 @@
 """Several processes as one run: real processes, real kills.
 
-Every run here is of one small student on one packed folder; the programs are compiled once for each
+Every run here is of one small student on one packed folder, whose programs are compiled once for each
 number of processes and kept in one cache.
 """
 
 import json
+import shutil
+import signal
+import time
 
+import jax
+import numpy as np
 import pytest
 
+from fsa_jax import manifest
 from fsa_jax.configs import to_gin
+from fsa_jax.hosts import EXIT_HUNG
+from fsa_jax.train import checkpoint
+from fsa_jax.train.checkpoint import open_model
 from tests import training
 from tests.processes import fsa
 
@@ -16,24 +25,23 @@ pytestmark = pytest.mark.timeout(900)
 
 KNOBS = {
     'd_model': 16, 'd_kv': 8, 'd_ff': 32, 'num_layers': 1, 'num_decoder_layers': 1,
-    'steps': 20, 'save_every': 10, 'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32,
-    'learning_rate': 1e-3, 'tensorboard': False, 'validation_split': '',
-    'fsdp': 2, 'preset': 'fsdp',
+    'steps': 20, 'save_every': 10, 'keep': 3, 'log_every': 1, 'tensorboard': False,
+    'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32, 'learning_rate': 1e-3,
+    'validation_split': '', 'fsdp': 2, 'preset': 'fsdp',
 }  # fmt: skip
 
 
 class World:
-    """A packed folder, and runs of `fsa train` on it."""
+    """A packed folder, and runs of `fsa` on it. `processes` have so many (fake) devices each."""
 
     def __init__(self, folder, spiece):
         self.folder = folder
         self.packed = training.pack(folder / 'packed', spiece, train=400)
-        (folder / 'run.gin').write_text(
-            to_gin(training.configs(self.packed, folder / 'xla', **KNOBS))
-        )
+        configs = training.configs(self.packed, folder / 'xla', **KNOBS)
+        (folder / 'run.gin').write_text(to_gin(configs))
 
     def train(self, name, processes, devices, *more, **options):
-        """The processes of a run, as a context."""
+        """The processes of `fsa train`, as a context."""
         arguments = ['train', f'--gin_file={self.folder}/run.gin', f'--output={self.folder / name}']
         logs = self.folder / f'{name}.logs'
         return fsa([*arguments, *more], logs, processes, devices, **options)
@@ -50,14 +58,6 @@ def world(tmp_path_factory, tiny_spiece):
     return World(tmp_path_factory.mktemp('processes'), tiny_spiece)
 
 
-def metrics(folder):
-    return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
-
-
-def losses(folder):
-    return [row['loss'] for row in metrics(folder) if 'loss' in row]
-
-
 @pytest.fixture(scope='module')
 def one(world):
     return world.finish('one', 1, 4)
@@ -65,9 +65,160 @@ def one(world):
 
 @pytest.fixture(scope='module')
 def two(world):
-    return world.finish('two', 2, 2)
+    return world.finish('two', 2, 4)
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def losses(folder):
+    return [row['loss'] for row in rows(folder) if 'loss' in row]
+
+
+def assert_same_run(folder, other):
+    """Bitwise, but for what a clock measured."""
+    a, b = (open_model(f).load_params('latest') for f in (folder, other))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    assert training.comparable(rows(folder)) == training.comparable(rows(other))
+
+
+# -- the same run ----------------------------------------------------------------------------------
 
 
 def test_the_first_20_losses_of_2_processes_are_those_of_one(one, two):
     assert len(losses(one)) == 20
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+
+
+def test_the_first_20_losses_of_4_processes_are_those_of_one(world, one):
+    assert losses(world.finish('four', 4, 1)) == pytest.approx(losses(one), rel=1e-5)
+
+
+def test_one_process_writes_what_is_written_once(two):
+    assert manifest.read(two)['counts']['devices'] == 8
+    manifest.verify(two)
+    assert [row['step'] for row in rows(two)] == list(range(1, 21))
+    pairs = {row['step']: row['pairs'] for row in rows(two)}
+    assert all(row['goodput/wall_seconds'] > 0 for row in rows(two))
+    assert sum(pairs.values()) > 20 * 16  # of all processes: packed rows hold several
+
+
+def test_a_checkpoint_of_2_x_4_devices_is_restored_on_8_and_on_1(world, two):
+    with fsa(
+        [world.folder / 'run.gin', two], world.folder / 'restore.logs', 1, 8,
+        module='tests.system.restore_job',
+    ) as group:  # fmt: skip
+        assert group.wait() == [0], group.log()[-3000:]
+        assert 'step 20 over 8 devices and over 1: equal' in group.log()
+
+
+def test_predictions_of_2_processes_are_those_of_one(world, two):
+    made = {}
+    for processes in (1, 2):
+        output = world.folder / f'predictions-{processes}'
+        knobs = {
+            'PredictConfig.model': two, 'PredictConfig.data': world.packed,
+            'PredictConfig.split': 'validation', 'PredictConfig.chunk': 6,
+            'PredictConfig.compilation_cache': world.folder / 'xla',
+            'DecodeConfig.max_new_tokens': 8,
+        }  # fmt: skip
+        arguments = ['predict', *(f'--gin.{k}={v}' for k, v in knobs.items()), f'--output={output}']
+        with fsa(arguments, world.folder / f'predict-{processes}.logs', processes, 2) as group:
+            assert group.wait() == [0] * processes, group.log()[-3000:]
+        made[processes] = (output / 'predictions.jsonl').read_bytes()
+    assert made[2] == made[1]
+    assert len(made[1].splitlines()) == 16
+
+
+# -- killed, stopped, damaged ----------------------------------------------------------------------
+
+
+def after_a_save(group, folder, earlier=()):
+    """Returns when a run has a checkpoint that it had not before."""
+    deadline = time.monotonic() + 300
+    while set(checkpoint.steps(folder)) <= set(earlier):
+        assert group.processes[0].poll() is None, group.log()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, two):
+    """Saved by minutes, of which process 0's clock decides. kill -9 of process 1 ends process 0 as
+    well; SIGTERM to process 1 alone stops both after the same step."""
+    often = ['--gin.TrainConfig.save_every=0', '--gin.TrainConfig.save_minutes=0.01']
+    folder = world.folder / 'broken'
+    with world.train('broken', 2, 4, *often) as group:
+        after_a_save(group, folder)
+        group.processes[1].send_signal(signal.SIGKILL)
+        assert group.wait()[0] not in (0, None)
+    killed_at = checkpoint.steps(folder)
+    assert killed_at
+    assert killed_at[-1] < 20
+    with world.train('broken', 2, 4, *often) as group:
+        after_a_save(group, folder, killed_at)
+        group.processes[1].send_signal(signal.SIGTERM)
+        assert group.wait() == [143, 143], group.log()[-3000:]
+        assert 'stopped by SIGTERM after step' in group.log()
+    assert killed_at[-1] < checkpoint.steps(folder)[-1] == rows(folder)[-1]['step'] < 20
+    world.finish('broken', 2, 4)
+    assert_same_run(folder, two)
+
+
+def test_a_checkpoint_that_one_process_cannot_read_gives_way_to_the_one_before(world, two):
+    """What process 1 wrote of the newest is cut: process 0 could read its own part."""
+    folder = world.folder / 'damaged'
+    shutil.copytree(two, folder)
+    (folder / manifest.MANIFEST).unlink()
+    fixed = manifest.read(two)['knobs']
+    (folder / manifest.UNFINISHED).write_text(json.dumps({'stage': 'train', 'knobs': fixed}))
+    cut = [*(folder / 'checkpoints' / '20').rglob('ocdbt.process_1/d/*')]
+    assert cut
+    for path in cut:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with world.train('damaged', 2, 4) as group:
+        assert group.wait() == [0, 0], group.log()[-3000:]
+        assert 'checkpoint 20 is damaged' in group.log()
+        assert 'resuming from checkpoint 10' in group.log()
+    assert_same_run(folder, two)
+
+
+def test_a_process_that_hangs_ends_all_with_their_stacks(world):
+    with world.train(
+        'hung', 2, 1, '--gin.TrainConfig.hang_minutes=0.5', '--gin.MeshConfig.fsdp=1',
+        module='tests.system.hanging_job',
+    ) as group:  # fmt: skip
+        assert group.wait(300) == [EXIT_HUNG, EXIT_HUNG], group.log()[-3000:]
+        log = group.log()
+    assert 'it hangs (TrainConfig.hang_minutes=0.5)' in log
+    assert 'hanging_at' in log.partition('process 1:')[2]  # where process 1 is, in process 0's log
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+def test_a_process_with_another_config_is_refused(world):
+    each = ([], ['--gin.TrainConfig.seed=43'])
+    with world.train('other', 2, 1, each=each) as group:
+        assert group.wait() == [2, 2]
+        for number in range(2):
+            assert 'process 1 has another config than process 0: TrainConfig.seed' in group.log(
+                number
+            )
+    assert not (world.folder / 'other').exists()
+
+
+def test_a_process_with_another_corpus_is_refused(world, tiny_spiece):
+    """The same path on two hosts, with other data."""
+    for number, pairs in enumerate((400, 399)):
+        training.pack(world.folder / f'host-{number}' / 'data', tiny_spiece, train=pairs)
+    with world.train(
+        'corpus', 2, 1, '--gin.TrainConfig.data=data', '--gin.MeshConfig.fsdp=1',
+        folders=[world.folder / f'host-{number}' for number in range(2)],
+    ) as group:  # fmt: skip
+        assert group.wait() == [2, 2], group.log()
+        assert (
+            'process 1 has another input than process 0: the sha256 of TrainConfig.data'
+            in group.log()
+        )
+    assert not (world.folder / 'corpus').exists()

@@ -295,3 +295,24 @@ def test_examples_come_from_the_best_system_of_each_task_mistakes_first(tmp_path
     mistakes = [report.is_mistake(j) for _, j in chosen]
     assert mistakes == sorted(mistakes, reverse=True)
     assert 0 < sum(mistakes) < 7
+
+
+def test_where_the_time_went(tmp_path):
+    shares = {'step': 0.8, 'compile': 0.05, 'data': 0.01, 'checkpoint': 0.02, 'evaluation': 0.1}
+    row = {f'goodput/{kind}': share for kind, share in (shares | {'restart': 0.02}).items()}
+    (tmp_path / 'run').mkdir()
+    row |= {
+        'step': 1,
+        'loss': 2.0,
+        'mfu': 0.456,
+        'goodput/clock': 1e9,
+        'goodput/wall_seconds': 60.0,
+    }
+    (tmp_path / 'run' / 'metrics.jsonl').write_text(json.dumps(row) + '\n')
+    stages.run('report', [ReportConfig(runs={'r': str(tmp_path / 'run')})], tmp_path / 'report')
+    markdown = (tmp_path / 'report' / 'report.md').read_text()
+    assert '| run | step | compile | data | checkpoint | evaluation | restart | MFU |' in markdown
+    assert '| r | 80.0 | 5.0 | 1.0 | 2.0 | 10.0 | 2.0 | 45.6 |' in markdown
+    page = (tmp_path / 'report' / 'report.html').read_text()
+    Reader(page)
+    assert '<td>80.0</td><td>5.0</td>' in page

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import shutil
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +207,46 @@ def test_the_checksum_alone_finds_a_changed_value(tmp_path):
     for change in (1e-30, jnp.nan):
         with pytest.raises(checkpoint.Damaged, match='params/w'):
             checkpoint._check({'params': {'w': items['params']['w'].at[0].set(change)}}, sums)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, of 6 MB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', folder]
+    if not shutil.which('mount') or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip('may not mount a file system here')
+    yield folder
+    subprocess.run(['umount', '-l', folder], check=True)
+
+
+def noise(step, size):
+    params = {'w': jax.random.normal(jax.random.key(step), (size,))}  # it does not compress
+    return TrainState(jnp.int32(step), params, optax.sgd(1e-3).init(params))
+
+
+def test_on_a_full_disk_the_run_goes_on_with_the_last_good_checkpoint(small_disk, capsys):
+    checkpoints = Checkpoints(small_disk, keep=2, best_step=lambda: None)
+    checkpoints.save(noise(1, 300_000))
+    (small_disk / 'other').write_bytes(bytes(4_000_000))
+    checkpoints.save(noise(2, 300_000))
+    assert checkpoints.latest() == 1
+    assert 'checkpoint 2 was not saved: no space is left' in capsys.readouterr().err
+    assert [path.name for path in (small_disk / 'checkpoints').iterdir()] == ['1']
+    (small_disk / 'other').unlink()
+    checkpoints.save(noise(3, 300_000))
+    checkpoints.close()
+    assert checkpoint.steps(small_disk) == [1, 3]
+
+
+def test_another_error_while_saving_is_not_a_full_disk(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=2, best_step=lambda: None)
+
+    def fails(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(checkpoints._manager, 'save', fails)
+    with pytest.raises(OSError, match='Input/output error'):
+        checkpoints.save(state(1))
+    checkpoints.close()

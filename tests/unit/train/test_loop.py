@@ -226,15 +226,10 @@ def test_sigterm_during_an_evaluation_is_obeyed_and_the_evaluation_made_up(
     assert checkpoint.steps(tmp_path / 'run') == [4]
     assert not any('validation/f1' in row for row in rows(tmp_path / 'run'))
     training.train(packed, tmp_path / 'run', cache, **knobs)
-    assert comparable(rows(tmp_path / 'run')) == comparable(rows(whole))
+    assert training.comparable(rows(tmp_path / 'run')) == training.comparable(rows(whole))
     equal(
         open_model(tmp_path / 'run').load_params('latest'), open_model(whole).load_params('latest')
     )
-
-
-def comparable(metrics):
-    """Rows without what a clock measured."""
-    return [{k: v for k, v in row.items() if 'per_second' not in k} for row in metrics]
 
 
 def test_a_profile_is_written(packed, cache, tmp_path):

@@ -1,6 +1,8 @@
 """metrics.jsonl, best.json and the choice of a metric."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -110,3 +112,29 @@ def test_throughput_is_of_training_steps_alone():
     assert throughput.rates() == {}
     throughput.add(8, 100, ended=2002.0)
     assert throughput.rates()['pairs_per_second'] == 4.0
+
+
+def test_rows_wait_while_the_disk_is_full(tmp_path, capsys):
+    log = MetricsLog(tmp_path, 0, tensorboard=False)
+    file, full = log._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full:
+        """Takes 5 bytes, then nothing."""
+
+        taken = 0
+
+        def write(self, data):
+            if self.taken:
+                raise full
+            self.taken = file.write(data[:5])
+            return self.taken
+
+    log._file = Full()
+    for step in (1, 2):
+        log.write({'step': step, 'loss': 1.5})
+    assert 'the row of step 2 waits' in capsys.readouterr().err
+    log._file = file
+    log.write({'step': 3, 'loss': 1.5})
+    log.close()
+    lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 2, 3]
