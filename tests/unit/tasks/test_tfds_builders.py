@@ -97,6 +97,30 @@ def test_sentiment_understanding_corpus(tmp_path, tiny_spiece):
     assert first['targets'].startswith(b'analysis\n')
 
 
+def test_an_output_of_fsa_corpus(tmp_path, tiny_spiece):
+    from fsa_jax import stages
+    from fsa_jax.configs import CorpusConfig, FilterConfig
+    from fsa_jax.records import Generation, write_jsonl
+
+    analysis = 'Opinion Target 1: "pan"\nAspect: size\nSentiment: Positive\nReasoning: It is fine.'
+    rows = [
+        Generation(f'{i}', kind, f'i think pan {i} is fine.', answer, 'kitchen', 4.0, 'mixtral')
+        for i in range(20)
+        for kind, answer in (('analysis', analysis), ('rewriting', 'I feel that it is fine.'))
+    ]
+    write_jsonl(tmp_path / 'answers.jsonl', rows)
+    corpus = CorpusConfig(answers=str(tmp_path / 'answers.jsonl'), validation_fraction=0.3)
+    stages.run('corpus', (corpus, FilterConfig()), tmp_path / 'corpus')
+    tasks.register_all(tiny_spiece, corpus=str(tmp_path / 'corpus'))
+    builder = prepare('sentiment_understanding_corpus', tmp_path / 'prepared')
+    train, validation = read(builder, 'train'), read(builder, 'validation')
+    assert len(train) + len(validation) == 40
+    assert 2 <= len(validation) <= 24
+    assert {x['inputs'] for x in train}.isdisjoint({x['inputs'] for x in validation})
+    assert {x['targets'] for x in train} == {analysis.encode(), b'I feel that it is fine.'}
+    assert (train[0]['domain'], train[0]['teacher']) == (b'kitchen', b'mixtral')
+
+
 @pytest.mark.data
 def test_the_real_benchmark(shared, tmp_path, monkeypatch):
     monkeypatch.setenv('FSA_DATA_DIR', str(shared / 'data'))
