@@ -54,6 +54,7 @@ ROWS = {
     'packing': ['text to store', 'bare tokeniser, a text a call', 'store to packed rows'],
     'constrained': ['free', 'constrained'],
     'zero_shot': ['torch', 'ours'],
+    'corpus': ['parse and check', 'fsa corpus, 400 answers', 'memory, 400 answers'],
     'startup': ['command to first step, cold', 'command to first step, warm'],
     'seeds': ['together', 'one after another'],
 }
