@@ -131,7 +131,7 @@ def run(
 
 def _check(config: BenchmarkConfig, rows: RowsConfig) -> None:
     for name, knob in (('seed', 'seeds'), ('train_fraction', 'train_fraction')):
-        if getattr(rows, name) != getattr(RowsConfig, name, getattr(RowsConfig(), name)):
+        if getattr(rows, name) != getattr(RowsConfig(), name):
             raise UserError(
                 f'RowsConfig.{name} is set by the benchmark; use BenchmarkConfig.{knob}'
             )
@@ -282,7 +282,7 @@ def _score_file(where: Path, cell: Cell, path: str, label: str, config: Benchmar
     folder = where / f'predictions-{label}'
     with (
         contextlib.suppress(manifest.AlreadyDone),
-        manifest.output(folder, 'answers', [config.replace(group=0)]) as out,
+        manifest.output(folder, 'answers', [config]) as out,
     ):
         out.read('BenchmarkConfig.predictions', path)
         out.read('PredictConfig.data', cell.packed)
@@ -307,7 +307,7 @@ def _report(
         title='Fine-grained sentiment analysis: the benchmark',
         runs={name: str(path) for name, path in runs.items()},
         scores={name: str(path) for name, path in scores.items()},
-        note=f'data: {config.data_dir}; {len(config.seeds)} seeds',
+        note=f'{len(config.seeds)} seeds, the best of {config.epochs:g} epochs on dev',
         resamples=config.resamples,
         packed=(config.corpus,) if config.corpus else (),
     )

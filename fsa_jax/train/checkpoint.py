@@ -155,6 +155,8 @@ class ModelFolder:
         try:
             with _reader() as reader:
                 saved = reader.metadata(path).item_metadata['params'].tree
+                if self.group:
+                    saved = jax.tree.map(_of_one_seed, saved)
                 check_params(self.config, saved, self.folder)
                 args = ocp.args.Composite(
                     params=ocp.args.StandardRestore(_laid_out(abstract, shardings)),
@@ -174,6 +176,10 @@ class ModelFolder:
 def stack_abstract(tree: Any, count: int) -> Any:
     """Abstract arrays with a further axis of `count` in front."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), tree)
+
+
+def _of_one_seed(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
 
 
 def _reader() -> ocp.Checkpointer:
