@@ -1,10 +1,11 @@
 """`fsa corpus` on real teacher answers, repeated: answers/s of one core, memory, and the quality report.
 
     python -m tests.bench.corpus [--tiny]
+    python -m tests.bench.corpus --quality     the quality report alone
 
 The real answers are repeated, each copy of a review with a number of its own, so that none is a duplicate.
 Rates count the CPU seconds of the process; memory is the largest resident set of an `fsa corpus` of its
-own. A real run also writes `quality_<answers>.json` and `.md`: the rates of the real answers, no text.
+own. `--quality` writes `quality_<answers>.json` and `.md` instead: the rates of the real answers, no text.
 """
 
 import argparse
@@ -28,7 +29,12 @@ ANSWERS = 'mixtral_250'
 
 
 def main() -> None:
-    flags = harness.arguments(__doc__ or '').parse_args()
+    parser = harness.arguments(__doc__ or '')
+    parser.add_argument('--quality', action='store_true', help='write the quality report alone')
+    flags = parser.parse_args()
+    if flags.quality:
+        publish_quality(flags.output)
+        return
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         measure(flags, Path(folder))
@@ -71,8 +77,6 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
         harness.Goal(f'memory, {more // count} times the answers', growth, at_most=1.2)
     )
     report.publish(flags.output, devices=('cpu',))
-    if not flags.tiny:
-        publish_quality(folder, data.shared() / 'data' / 'corpus' / f'{ANSWERS}.json', flags.output)
 
 
 def to_generation(number: int, pairs: list[tuple[str, str]]) -> Generation:
@@ -102,12 +106,16 @@ def run_stage(folder: Path, name: str) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
 
 
-def publish_quality(folder: Path, answers: Path, output: Path) -> None:
-    """The quality report of real answers as it may be published: rates, no text."""
-    configs = (CorpusConfig(answers=str(answers), examples=0), FilterConfig())
-    stages.run('corpus', configs, folder / 'quality')
-    made = folder / 'quality'
-    quality = json.loads((made / 'quality.json').read_text('utf-8')) | {
+def publish_quality(output: Path) -> None:
+    """The quality report of the real answers as it may be published: rates, no text."""
+    answers = data.shared() / 'data' / 'corpus' / f'{ANSWERS}.json'
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / 'corpus'
+        configs = (CorpusConfig(answers=str(answers), examples=0), FilterConfig())
+        stages.run('corpus', configs, made)
+        page = (made / 'quality.md').read_text('utf-8')
+        rates = json.loads((made / 'quality.json').read_text('utf-8'))
+    quality = rates | {
         'command': harness.command(),
         'made_with': f'fsa corpus {answers.name} --gin.CorpusConfig.examples=0',
         'sha256': manifest.file_sha256(answers),
@@ -116,7 +124,7 @@ def publish_quality(folder: Path, answers: Path, output: Path) -> None:
     }
     path = output / f'quality_{ANSWERS}.json'
     manifest.write_atomic(path, json.dumps(quality, indent=1, ensure_ascii=False) + '\n')
-    manifest.write_atomic(path.with_suffix('.md'), (made / 'quality.md').read_text('utf-8'))
+    manifest.write_atomic(path.with_suffix('.md'), page)
     print(f'wrote {path}')
 
 
