@@ -34,7 +34,7 @@ def main() -> None:
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Both sides, then the report."""
-    texts = 4 if flags.tiny else 128
+    texts = 4 if flags.tiny else BATCH
     rounds = flags.rounds or (1 if flags.tiny else 5)
     vocabulary = Vocabulary(data.vocabulary_path(flags.tiny, folder))
     encoded = vocabulary.encode_batch([text for text, _ in data.texts(flags.tiny)[:texts]])

@@ -8,6 +8,7 @@ import pytest
 
 from fsa_jax import text_format
 from fsa_jax.configs import DecodeConfig, T5Config
+from fsa_jax.data import benchmark_files
 from fsa_jax.data.vocabulary import Vocabulary, train_vocabulary
 from fsa_jax.decode import Generator, automaton
 from fsa_jax.decode.grammar import MAX_TERM_WORDS, WORD, Grammar
@@ -210,3 +211,22 @@ def test_beams_follow_no_grammar(vocabulary):
     rules = Grammar(vocabulary).of_categories(CATEGORIES)
     with pytest.raises(UserError, match='beam'):
         Generator(config, DecodeConfig(method='beam')).generate({}, [[1]], automata=[rules])
+
+
+@pytest.mark.data
+def test_the_targets_of_a_real_benchmark_can_be_written(shared):
+    """All but those whose terms begin or end inside a word."""
+    vocabulary = Vocabulary(shared / 'data' / 't5')
+    sentences = benchmark_files.read_split('rest14', 'test', shared / 'data')
+    automata, _ = Grammar(vocabulary).of_sentences([s.sentence for s in sentences])
+    written = 0
+    for sentence, one in zip(sentences, automata):
+        steps = {(s, t): n for s, t, n, _ in zip(*map(np.ndarray.tolist, one))}
+        state: int | None = automaton.START
+        target = text_format.atsa_target(sentence.aspects)
+        for token in [*vocabulary.encode(target), vocabulary.eos_id]:
+            state = steps.get((state, token)) if state is not None else None
+        whole = all(aligned(a.target, sentence.sentence) for a in sentence.aspects if a.target)
+        assert (state is not None) == whole, target
+        written += state is not None
+    assert written > 0.99 * len(sentences)
