@@ -71,7 +71,7 @@ STAGES = {
         ),
         Stage(
             'corpus',
-            "teacher answers to a checked corpus, with a report on the teacher's quality",
+            'teacher answers to a checked corpus, with a quality report',
             'fsa_jax.corpus.build:run',
             (c.CorpusConfig, c.FilterConfig),
             positional='CorpusConfig.answers',
@@ -80,7 +80,7 @@ STAGES = {
         ),
         Stage(
             'judge export',
-            'a blinded sample of several teachers or students, for people to rate',
+            'a blinded sample of several systems, for people to rate',
             'fsa_jax.corpus.judge_export:run',
             (c.JudgeExportConfig,),
         ),

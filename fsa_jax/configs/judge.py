@@ -18,15 +18,16 @@ class JudgeExportConfig(Config):
     reviews: int = knob(50, 'reviews drawn among those that all systems answered', low=1)
     seed: int = knob(0, 'seed of the draw and of the order', low=0)
     criteria: tuple[str, ...] = knob(
-        ('accuracy', 'reasoning quality', 'persuasiveness', 'hallucination'),
-        'what is rated; more is better, also for hallucination (5: nothing is made up)',
+        (),
+        'what is rated, more is better; empty: accuracy, reasoning quality, persuasiveness and '
+        'hallucination (most points: nothing is made up)',
     )
     points: int = knob(5, 'a rating is 1 to so many', low=2, high=10)
 
     def check(self):
-        if not self.criteria or len(set(self.criteria)) < len(self.criteria):
+        if len(set(self.criteria)) < len(self.criteria):
             raise UserError(
-                f'JudgeExportConfig.criteria must name each once, at least one; got {self.criteria!r}'
+                f'JudgeExportConfig.criteria must name each once; got {self.criteria!r}'
             )
 
 

@@ -48,6 +48,8 @@ def run(out: manifest.Output | None, corpus: CorpusConfig, config: FilterConfig)
         raise UserError(
             'CorpusConfig.answers is empty; expected a folder or file of teacher answers'
         )
+    if corpus.targets == 'raw' and config.filter == 'correct':
+        raise UserError("FilterConfig.filter='correct' needs CorpusConfig.targets='clean'")
     answers = out.read('answers', corpus.answers)
     built = _build(out, answers, corpus, config)
     quality = built.quality.summary()

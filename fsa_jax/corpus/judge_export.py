@@ -56,6 +56,7 @@ def run(out: manifest.Output, config: JudgeExportConfig) -> None:
         name: _read(out.read(f'JudgeExportConfig.systems {name}', path), config.kind)
         for name, path in config.systems.items()
     }
+    config = config.replace(criteria=config.criteria or tuple(_MEANINGS))
     items = _draw(answers, config)
     folder = out.folder / FOR_RATERS
     folder.mkdir()

@@ -6,6 +6,7 @@ _QUOTES = '"\'“”‘’'
 _OUTER = f' \t{_QUOTES},.;:'
 _LONGEST = 80  # characters of a template's words
 _REMARK = re.compile(r'\s*\(([^()]*)\)\s*\.?$')
+_PLAIN = re.compile(r'"(\w+(?: \w+)*)"')  # most targets
 _QUOTED_FIRST = re.compile(r'["“]([^"“”]+)["”]\s*(?:,(?!\s*["“])|\s*$)')
 _EXPLAINED = re.compile(
     r',?\s+(?:which|referring|i\.e\.|e\.g\.|implied|implying|that is|regarding|relat(?:ed|ing)\b|meaning|concerning|'
@@ -28,6 +29,9 @@ def clean_target(raw: str) -> tuple[str, str]:
 
     `"price" (implied by …)` -> price; `"it", as in …` -> it; `"a", "b"` -> a, b.
     """
+    plain = _PLAIN.fullmatch(raw)
+    if plain:
+        return plain[1], ''
     text, remark = raw.strip(), ''
     found = _REMARK.search(text)
     if found and text[: found.start()].strip(_OUTER):
@@ -43,6 +47,8 @@ def clean_target(raw: str) -> tuple[str, str]:
 
 def clean_aspect(raw: str) -> str:
     """The aspect without quotation marks and without the explanation that teachers add."""
+    if raw.isalpha():
+        return raw
     text = _REMARK.sub('', raw.strip())
     text = _EXPLAINED.sub('', text) or text
     return ' '.join(_unbracketed(text).split()).strip(_OUTER)

@@ -284,6 +284,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, config, message):
     assert [p.name for p in tmp_path.iterdir()] == ['answers.jsonl']
 
 
+def test_a_raw_answer_is_not_corrected(tmp_path):
+    with pytest.raises(UserError, match="'correct' needs CorpusConfig"):
+        one(tmp_path, ANALYSIS, corpus={'targets': 'raw'}, filters={'filter': 'correct'})
+
+
 def test_corpora_side_by_side(world, tmp_path, capsys):
     for kind in ('analysis', 'rewriting'):
         build(tmp_path / kind, world / 'corpus', {'kinds': (kind,), 'parquet': False})
