@@ -37,11 +37,13 @@ def summary(cell: dict[str, Any]) -> list[str]:
 def table(content: dict[str, Any], sizes: Sequence[str], slices: Sequence[str]) -> str:
     """The page of all cells, those that were not compiled said so."""
     cells = content['cells']
+    effort = content.get('effort', 'full')
     lines = [
         '# T5 on TPU slices, planned',
         '',
         f'{BOUNDS} Written by `python -m tests.bench.plan` from [plan.json](plan.json); '
-        '[plan.md](../plan.md) says how to read it.',
+        '[plan.md](../plan.md) says how to read it. The packed recipe '
+        f"(`run/distil_t5_base_packed.gin`, 256 + 768 slots a row) with PlanConfig.effort='{effort}'.",
         '',
         '| size | slice | mesh, rows | HBM a chip, GiB | step, ms | bound by | MFU at most '
         '| sent, ICI / DCN, GB | compile, s | changed to fit |',
