@@ -6,7 +6,7 @@ of the loops around it, nested ones multiply. Of a conditional all branches are 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -234,17 +234,23 @@ class Collective:
         """Size of its arrays, all runs together."""
         return self.times * sum(array.bytes for array in self.arrays)
 
-    @property
-    def sent(self) -> float:
-        """Bytes that a chip sends, all runs together, by the best algorithm on a ring.
+    def sent(self, slice_of: Sequence[int]) -> tuple[float, float]:
+        """Bytes that a chip sends over (ICI, DCN), all runs together; `slice_of` each partition.
 
-        (n - 1) / n of the array for each of the two halves of an all-reduce, and for each of the
-        others (Patarasuk & Yuan 2009).
+        On a ring of n, (n - 1) / n of the array for each of the two halves of an all-reduce and for
+        each of the others (Patarasuk & Yuan 2009). A group over s slices of p chips first does its
+        part within the slices, so that a p-th of the array crosses the DCN for each chip.
         """
-        n = max(len(group) for group in self.groups)
+        slices = max(len({slice_of[i] for i in group}) for group in self.groups)
+        size = max(len(group) for group in self.groups)
+        chips = -(-size // slices)
         if self.kind == 'collective-permute':
-            return float(self.bytes)
-        return self.bytes * (n - 1) / n * (2 if self.kind == 'all-reduce' else 1)
+            return (0.0, float(self.bytes)) if slices > 1 else (float(self.bytes), 0.0)
+        within, across = (chips - 1) / chips, (slices - 1) / slices
+        if self.kind in ('all-to-all', 'ragged-all-to-all'):
+            return self.bytes * within / slices, self.bytes * across
+        halves = 2 * self.bytes if self.kind == 'all-reduce' else self.bytes
+        return halves * within, halves * across / chips
 
 
 def collectives(module: Module) -> list[Collective]:

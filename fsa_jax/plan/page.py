@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fsa_jax.plan.roofline import sent
 from fsa_jax.plan.topology import CHIPS, GIB
 
 BOUNDS = (
@@ -16,11 +17,6 @@ def gib(count: float) -> str:
     return f'{count / GIB:.2f}'
 
 
-def by_network(answer: dict[str, Any], network: str) -> float:
-    """Bytes that a chip sends over one of the networks in a step."""
-    return sum(row['sent'] for row in answer['collectives'] if row['network'] == network)
-
-
 def summary(cell: dict[str, Any]) -> list[str]:
     """HBM used / available, step bound, what bounds it, MFU bound, ICI and DCN GB, compile seconds."""
     answer, line = cell['answer'], cell['roofline']
@@ -29,7 +25,7 @@ def summary(cell: dict[str, Any]) -> list[str]:
         f'{1000 * line["step"]:.1f}',
         line['bound'],
         f'{line["mfu"]:.0%}',
-        f'{by_network(answer, "ICI") / 1e9:.2f} / {by_network(answer, "DCN") / 1e9:.2f}',
+        f'{sent(answer, "ici") / 1e9:.2f} / {sent(answer, "dcn") / 1e9:.2f}',
         f'{answer["seconds"]:.0f}',
     ]
 

@@ -52,9 +52,6 @@ def roofline(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> Roofline:
     shape = rows.batch_size, rows.encoder_length, rows.decoder_length
     needed, again = flops.train_step(knobs.model, *shape), flops.rematerialised(knobs.model, *shape)
     chip, peak = slices.chip, slices.chip.flops * slices.chips
-    sent = {'ICI': 0.0, 'DCN': 0.0}
-    for row in answer['collectives']:
-        sent[row['network']] += row['sent']
     # Products in float32 take at least six passes of the bfloat16 unit (Precision.HIGHEST).
     passes = 6 if knobs.model.dtype == 'float32' else 1
     return Roofline(
@@ -62,10 +59,15 @@ def roofline(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> Roofline:
         rematerialised=again,
         compute=passes * (needed + again) / peak,
         memory=answer['hbm_bytes'] / chip.hbm_rate,
-        ici=sent['ICI'] / chip.ici,
-        dcn=sent['DCN'] / chip.dcn,
+        ici=sent(answer, 'ici') / chip.ici,
+        dcn=sent(answer, 'dcn') / chip.dcn,
         peak=peak,
     )
+
+
+def sent(answer: dict[str, Any], network: str) -> float:
+    """Bytes that a chip sends in a step over a network, 'ici' or 'dcn'."""
+    return sum(row[network] for row in answer['collectives'])
 
 
 def used(answer: dict[str, Any]) -> int:

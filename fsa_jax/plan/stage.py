@@ -152,7 +152,8 @@ def _traffic(cell: Cell) -> list[str]:
             continue
         text.append(
             f'{row["kind"]} over {row["network"]} in {row["dtype"]}: {row["operations"]} a step of '
-            f'{row["bytes"] / 1e9:.3f} GB in all, a chip sends {row["sent"] / 1e9:.3f} GB'
+            f'{row["bytes"] / 1e9:.3f} GB in all, a chip sends {row["ici"] / 1e9:.3f} GB over '
+            f'ICI, {row["dcn"] / 1e9:.3f} GB over DCN'
         )
         if row['gathers_rows']:
             text.append(f'  it gathers an activation over the whole batch: {row["largest"]}')

@@ -80,10 +80,14 @@ def summed(
             'DCN' if spans else 'ICI',
             gathers_rows(collective, knobs),
         )
-        row = found.setdefault(key, {'operations': 0, 'bytes': 0, 'sent': 0.0, 'largest': []})
+        row = found.setdefault(
+            key, {'operations': 0, 'bytes': 0, 'ici': 0.0, 'dcn': 0.0, 'largest': []}
+        )
         row['operations'] += collective.times
         row['bytes'] += collective.bytes
-        row['sent'] += collective.sent
+        ici, dcn = collective.sent(slice_of)
+        row['ici'] += ici
+        row['dcn'] += dcn
         if not row['largest'] or largest.bytes > row['largest'][0]:
             row['largest'] = [
                 largest.bytes,
@@ -92,7 +96,7 @@ def summed(
             ]
     names = ('kind', 'dtype', 'network', 'gathers_rows')
     rows = [dict(zip(names, key)) | row for key, row in found.items()]
-    return sorted(rows, key=lambda row: -row['sent'])
+    return sorted(rows, key=lambda row: -row['bytes'])
 
 
 def gathers_rows(collective: hlo.Collective, knobs: program.Knobs) -> bool:

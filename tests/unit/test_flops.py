@@ -1,16 +1,15 @@
 """The analytic counts against the products of the traced programs, loops times their trips."""
 
-import math
-import re
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 from fsa_jax import flops
-from fsa_jax.configs import T5Config
+from fsa_jax.configs import MeshConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.model.decoding import decode_step, init_cache, start
 from fsa_jax.model.t5 import T5, init_params
+from fsa_jax.partition import Partition
+from fsa_jax.plan import hlo, program, traffic
 
 CONFIG = T5Config(
     vocab_size=90, d_model=24, d_kv=8, d_ff=40, num_layers=2, num_decoder_layers=3, num_heads=4
@@ -21,45 +20,7 @@ B, S, T = 2, 11, 7
 
 def counted(function, *arguments) -> int:
     """Operations of all dots in the unoptimised HLO of a function."""
-    text = jax.jit(function).lower(*arguments).as_text('hlo')
-    return Program(text).operations()
-
-
-class Program:
-    """HLO text, as much of it as counting dots needs."""
-
-    def __init__(self, text: str):
-        self.computations: dict[str, list[str]] = {}
-        for line in text.splitlines()[1:]:
-            if head := re.match(r'(ENTRY )?%?([\w.\-]+) .*\{$', line):
-                lines = self.computations['ENTRY' if head[1] else head[2]] = []
-            elif ' = ' in line:
-                lines.append(line.strip().removeprefix('ROOT '))
-
-    def operations(self, name: str = 'ENTRY') -> int:
-        shapes, total = {}, 0
-        for line in self.computations[name]:
-            if array := re.match(r'%?([\w.\-]+) = \w+\[([\d,]*)\]', line):
-                shapes[array[1]] = [int(n) for n in array[2].split(',') if n]
-            if dot := re.search(r' dot\(%?([\w.\-]+), .*lhs_contracting_dims=\{([\d,]+)\}', line):
-                summed = [shapes[dot[1]][int(axis)] for axis in dot[2].split(',')]
-                total += 2 * math.prod(shapes[array[1]]) * math.prod(summed)
-            elif loop := re.search(r'condition=%?([\w.\-]+), body=%?([\w.\-]+)', line):
-                total += self.trips(loop[1]) * self.operations(loop[2])
-            elif call := re.search(r' call\(.*to_apply=%?([\w.\-]+)', line):
-                total += self.operations(call[1])
-            elif branches := re.search(r' conditional\(.*branch_computations=\{(.*?)\}', line):
-                # Of a product that differs by platform only this platform's branch is lowered.
-                names = branches[1].replace('%', '').split(', ')
-                total += max(self.operations(branch) for branch in names)
-            else:
-                assert ' conditional(' not in line
-        return total
-
-    def trips(self, condition: str) -> int:
-        """A scan counts from 0 to the one constant of its condition."""
-        (limit,) = re.findall(r'constant\((\d+)\)', '\n'.join(self.computations[condition]))
-        return int(limit)
+    return traffic.dot_operations(hlo.parse(jax.jit(function).lower(*arguments).as_text('hlo')))
 
 
 def inputs():
@@ -92,6 +53,22 @@ def test_train_step(config):
 
     expected = counted(jax.grad(loss), abstract_params(config), jax.random.key(0))
     ours = flops.train_step(config, B, S, T) + flops.rematerialised(config, B, S, T)
+    assert ours == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ('layout', 'microbatches', 'remat'),
+    [('packed', 1, 'none'), ('pairs', 3, 'full'), ('packed', 2, 'minimal')],
+)
+def test_the_step_of_a_run(layout, microbatches, remat):
+    """The very program that `fsa train` compiles, losses in pieces and optimizer included."""
+    model = CONFIG.replace(remat=remat, dropout_rate=0.1)
+    lengths = {'encoder_length': 11, 'decoder_length': 7}
+    rows = RowsConfig(layout=layout, batch_size=6, microbatches=microbatches, **lengths)
+    knobs = program.Knobs(TrainConfig(), model, rows, OptimizerConfig(), MeshConfig())
+    lowered = program.lower(knobs, Partition.from_config(MeshConfig(), jax.devices()[:1]))
+    expected = traffic.dot_operations(hlo.parse(lowered.as_text('hlo')))
+    ours = flops.train_step(model, 6, 11, 7) + flops.rematerialised(model, 6, 11, 7)
     assert ours == pytest.approx(expected, rel=0.02)
 
 

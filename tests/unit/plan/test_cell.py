@@ -36,9 +36,9 @@ ANSWER = {
     'hbm_bytes': 819e9,
     'collectives': [
         {'kind': 'all-reduce', 'dtype': 'f32', 'network': 'ICI', 'gathers_rows': False,
-         'operations': 1, 'bytes': 5, 'sent': 100e9, 'largest': [5, 'f32[5]', '']},
+         'operations': 1, 'bytes': 5, 'ici': 100e9, 'dcn': 0.0, 'largest': [5, 'f32[5]', '']},
         {'kind': 'all-reduce', 'dtype': 'f32', 'network': 'DCN', 'gathers_rows': False,
-         'operations': 1, 'bytes': 5, 'sent': 6.25e9, 'largest': [5, 'f32[5]', '']},
+         'operations': 1, 'bytes': 5, 'ici': 0.0, 'dcn': 6.25e9, 'largest': [5, 'f32[5]', '']},
     ],
     'warnings': [],
 }  # fmt: skip
@@ -145,7 +145,25 @@ def test_collectives_are_summed_by_network():
         [0, 0, 1, 1],
         KNOBS,
     )
-    assert {(r['network'], r['operations']) for r in rows} == {('ICI', 2), ('DCN', 4)}
+    by_network = {r['network']: r for r in rows}
+    assert {name: r['operations'] for name, r in by_network.items()} == {'ICI': 2, 'DCN': 4}
+    assert (by_network['ICI']['ici'], by_network['ICI']['dcn']) == (2 * 4 << 20, 0)
+    assert (by_network['DCN']['ici'], by_network['DCN']['dcn']) == (0, 4 * 4 << 20)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'ici', 'dcn'),
+    [
+        ('all-reduce', 2 * 3 / 4, 2 * 1 / 2 / 4),
+        ('all-gather', 3 / 4, 1 / 2 / 4),
+        ('reduce-scatter', 3 / 4, 1 / 2 / 4),
+        ('all-to-all', 3 / 4 / 2, 1 / 2),
+        ('collective-permute', 0, 1),
+    ],
+)
+def test_a_group_over_two_slices_of_four(kind, ici, dcn):
+    one = hlo.Collective(kind, (hlo.Array('u8', (1000,)),), (tuple(range(8)),), 1, '')
+    assert one.sent([0] * 4 + [1] * 4) == pytest.approx((1000 * ici, 1000 * dcn))
 
 
 def test_an_activation_of_the_whole_batch_is_known_from_a_weight():
