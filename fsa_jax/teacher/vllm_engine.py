@@ -143,13 +143,11 @@ def _arguments(model: str, vllm: VLLMConfig, on_cpu: bool) -> dict[str, Any]:
         'seed': 0,
         'use_tqdm_on_load': False,
         'enable_prefix_caching': True,
-        'structured_outputs_config': {
-            'backend': 'guidance'
-        },  # xgrammar lets control characters through
+        # xgrammar lets control characters through; in free white space a weak model never ends
+        'structured_outputs_config': {'backend': 'guidance', 'disable_any_whitespace': True},
     }
-    if (
-        on_cpu
-    ):  # there a request with a seed of its own kills the engine when its prefill is chunked
+    if on_cpu:
+        # there a request with a seed of its own kills the engine when its prefill is chunked
         os.environ.setdefault('VLLM_ENABLE_V1_MULTIPROCESSING', '0')
         arguments |= {'enable_chunked_prefill': False}
         if vllm.max_model_len:

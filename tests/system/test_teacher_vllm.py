@@ -156,7 +156,7 @@ def server(teacher):
     process = teacher.start(
         '-m', 'vllm.entrypoints.openai.api_server', '--model', 'tiny', '--port', str(port), '--host', '127.0.0.1',
         '--enforce-eager', '--gpu-memory-utilization', '0.1', '--no-enable-chunked-prefill', '--max-num-seqs', '16',
-        '--structured-outputs-config', '{"backend": "guidance"}', '--max-num-batched-tokens', '4096',
+        '--structured-outputs-config', '{"backend": "guidance", "disable_any_whitespace": true}', '--max-num-batched-tokens', '4096',
     )  # fmt: skip
     try:
         until = time.monotonic() + 400
