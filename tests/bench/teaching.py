@@ -36,7 +36,7 @@ def main() -> None:
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Makes reviews and the model, times both sides, checks that they said the same."""
-    count, tokens = (12, 8) if flags.tiny else (150, 96)
+    count, tokens = (12, 8) if flags.tiny else (100, 64)
     reviews = list(made_reviews(count))
     (folder / 'reviews').mkdir()
     write_jsonl(folder / 'reviews' / 'reviews.jsonl', reviews)
