@@ -8,6 +8,7 @@ from fsa_jax.errors import UserError
 from fsa_jax.records import Generation, Opinion, write_jsonl
 
 STATED = Opinion('soup', 'taste', 'Positive', reasoning='"lovely" is praise.')
+PRAISED = Opinion('soup', 'smell', 'Positive', reasoning='"lovely" is praise.')
 IMPLIED = Opinion('table', 'waiting', 'Negative', reasoning='An hour implies annoyance.')
 
 
@@ -26,7 +27,7 @@ def test_an_analysis_tells_by_its_reasoning():
 
     assert told(IMPLIED) is True
     assert told(IMPLIED, STATED) is True
-    assert told(IMPLIED, STATED, STATED) is False
+    assert told(IMPLIED, STATED, PRAISED) is False
     assert told() is None
 
 

@@ -138,7 +138,7 @@ def limits(monkeypatch):
     seen = {}
 
     class Echo(Generator):
-        def generate(self, params, inputs, max_new_tokens=None, rows=None):
+        def generate(self, params, inputs, max_new_tokens=None, rows=None, automata=None):
             seen[len(inputs)] = max_new_tokens
             return [list(ids[:6]) for ids in inputs]
 
