@@ -9,7 +9,7 @@ import pytest
 
 from tests import training
 from tests.conftest import REPOSITORY
-from tests.system.devices_job import KNOBS, MESHES
+from tests.system.devices_job import KNOBS, MESHES, SEEDS
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -29,13 +29,13 @@ def runs(tmp_path_factory, tiny_spiece):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     training.train(packed, folder / 'one', folder / 'xla', **KNOBS)
+    training.train(packed, folder / 'seeds_one', folder / 'xla', **SEEDS)
     return folder
 
 
 def losses(folder):
-    return [
-        json.loads(line)['loss'] for line in (folder / 'metrics.jsonl').read_text().splitlines()
-    ]
+    rows = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
+    return [row['loss'] for row in rows if 'loss' in row]
 
 
 @pytest.mark.parametrize('preset', MESHES)
@@ -44,3 +44,11 @@ def test_the_first_20_losses_are_those_of_one_device(runs, preset):
     expected = losses(runs / 'one')
     assert len(expected) == 20
     assert losses(runs / preset) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('seed', SEEDS['seeds'])
+def test_seeds_over_devices_are_seeds_on_one(runs, seed):
+    """The mesh is seed 4 x data 2."""
+    expected = losses(runs / 'seeds_one' / f'seed-{seed}')
+    assert len(expected) == 20
+    assert losses(runs / 'seeds' / f'seed-{seed}') == pytest.approx(expected, rel=1e-5)
