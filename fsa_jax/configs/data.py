@@ -16,6 +16,10 @@ class DownloadConfig(Config):
     mirror: str = knob('', 'base URL or local folder that replaces the published host')
     revision: str = knob('', 'another revision than the pinned one (hashes are then not known)')
     sha256: str = knob('', 'expected hash, for a URL')
+    again: str = knob(
+        '',
+        'an earlier download of the same: its revision, and every hash in its manifest must hold',
+    )
     timeout: float = knob(30.0, 'seconds without a byte before a retry', low=0.1, free=True)
     retries: int = knob(5, 'further tries after a failure', low=0, free=True)
 

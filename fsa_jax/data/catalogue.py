@@ -1,8 +1,9 @@
 """What `fsa download NAME` knows: where the published files are, their revision and their hashes.
 
 A hash that is written here was published with the data or agrees between independent records. A
-file without one is checked against the hash its host announces, where it does, and its own hash is
-recorded in the manifest either way.
+file without one is checked against the hash its host announces, where it does. The manifest of a
+download records the commit that a branch stood for and the hash of every file either way, and
+DownloadConfig.again holds a later download to them.
 """
 
 from dataclasses import dataclass, field

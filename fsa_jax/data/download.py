@@ -1,5 +1,6 @@
 """Stage `download`: a name of the catalogue, or a URL, to verified files in the output folder."""
 
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
@@ -17,8 +18,13 @@ GITHUB, HUB = 'https://raw.githubusercontent.com', 'https://huggingface.co'
 def run(out: manifest.Output, config: DownloadConfig) -> None:
     """Fetches what `config.name` names into `out.folder`; files that are there already are checked."""
     local = local_mirror(config.mirror)
+    recorded: dict[str, str] = {}
+    if config.again:
+        config, recorded = earlier(config, out.read('DownloadConfig.again', config.again))
     with Fetcher(out.folder, config.timeout, config.retries) as fetcher:
         revision, files = plan(config, fetcher, local)
+        if config.again:
+            files = _as_recorded(files, recorded, config.again)
         trusted = []
         for file in files:
             sha256 = copy(file, local / file.path, out.folder) if local else fetcher.file(file)
@@ -32,6 +38,26 @@ def run(out: manifest.Output, config: DownloadConfig) -> None:
         'trusted_on_first_use': trusted,
         'urls': {file.path: str(local / file.path) if local else file.url for file in files},
     }
+
+
+def earlier(config: DownloadConfig, folder: Path) -> tuple[DownloadConfig, dict[str, str]]:
+    """`config` at the revision of the download in `folder`, and the sha256 of each file it got."""
+    content = manifest.read(folder)
+    there = content['knobs'].get('DownloadConfig.name')
+    if there != config.name:
+        raise UserError(
+            f'DownloadConfig.again={config.again} is no download of {config.name!r}, but of {there!r}'
+        )
+    hashes = {path: entry['sha256'] for path, entry in content['files'].items()}
+    return config.replace(revision=config.revision or content['counts']['revision']), hashes
+
+
+def _as_recorded(files: list[File], recorded: dict[str, str], again: str) -> list[File]:
+    if odd := sorted({file.path for file in files} ^ recorded.keys()):
+        raise UserError(
+            f'{odd[0]} is only in one of this download and DownloadConfig.again={again}'
+        )
+    return [replace(file, sha256=recorded[file.path]) for file in files]
 
 
 def local_mirror(mirror: str) -> Path | None:

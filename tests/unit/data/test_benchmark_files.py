@@ -50,6 +50,23 @@ def test_oddities_of_the_published_files_are_read_as_they_are(tmp_path):
     assert second.aspects == ()
 
 
+def test_a_file_set_with_the_oddities_of_the_laptop_files(tmp_path):
+    """HTML entities in sentences, U+00A0 inside targets, offsets that do not point at the target."""
+    target, text = 'hard\u00a0disk', 'My hard\u00a0disk &amp; the &quot;fan&quot; hum.'
+    aspects = [
+        {**ASPECT, 'from': '3', 'to': '12', 'target': target, 'opinion_words': 'hum'},
+        {**ASPECT, 'from': '99', 'to': '120', 'target': 'fan', 'polarity': 'negative'},
+    ]
+    folder = tmp_path / 'fsa' / 'atsa' / 'laptop14'
+    for name in ('train', 'dev', 'test', 'hard_test'):
+        write(folder / f'{name}.json', [{'ID': name, 'sentence': text, 'aspects': aspects}])
+    for split in ('train', 'validation', 'test', 'test_implicit', 'test_multiple'):
+        found = benchmark_files.read_split('laptop14', split, tmp_path)
+        assert [s.sentence for s in found] == [text] * (2 if 'test' in split else 1)
+        assert {atsa_target(s.aspects) for s in found} == {f'{target} | positive ; fan | negative'}
+    assert benchmark_files.read_split('laptop14', 'test_explicit', tmp_path) == []
+
+
 def sentence(*aspects):
     record = {**RECORD, 'aspects': [{**ASPECT, **a} for a in aspects]}
     return benchmark_files.to_sentence(record, 'f:1')

@@ -379,6 +379,28 @@ def test_a_model_of_the_hub(tmp_path, server, model_entry):
     assert content['counts']['trusted_on_first_use'] == ['config.json', 'spiece.model']
 
 
+def test_a_later_download_is_held_to_an_earlier_one(tmp_path, server, model_entry):
+    """`main` moved on meanwhile: its commit of then is fetched, and a file that differs is refused."""
+    hub(server, 'owner/t5', MODEL)
+    first = download(tmp_path / 'first', name='t5-base', mirror=server.url)
+    server.files['/api/models/owner/t5/revision/c0ffee'] = server.files.pop(
+        '/api/models/owner/t5/revision/main'
+    )
+    knobs = {'name': 't5-base', 'mirror': server.url, 'again': str(tmp_path / 'first')}
+    second = download(tmp_path / 'second', **knobs)
+    assert second['counts']['revision'] == 'c0ffee'
+    assert second['counts']['trusted_on_first_use'] == []
+    assert second['files'] == first['files']
+    server.files['/owner/t5/resolve/c0ffee/config.json'] = b'{"changed": 1}'
+    with pytest.raises(UserError, match=r'config\.json has sha256 .*, expected'):
+        download(tmp_path / 'third', **knobs)
+    hub(server, 'owner/t5', MODEL | {'generation_config.json': b'{}'})
+    with pytest.raises(UserError, match=r'generation_config\.json is only in one of'):
+        download(tmp_path / 'fourth', revision='main', **knobs)
+    with pytest.raises(UserError, match=r"no download of 't5-small', but of 't5-base'"):
+        download(tmp_path / 'fifth', **knobs | {'name': 't5-small'})
+
+
 def test_the_hash_that_the_hub_announces_is_held_against_the_file(tmp_path, server, model_entry):
     hub(server, 'owner/t5', MODEL, lfs=['model.safetensors'])
     server.files['/owner/t5/resolve/c0ffee/model.safetensors'] = BODY[::-1]
