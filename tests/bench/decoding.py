@@ -7,7 +7,9 @@ our export, and neither stops early: `</s>` is taken for an ordinary id on both.
 """
 
 import argparse
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,17 @@ from tests.bench import data, harness
 
 DTYPES = ('float32', 'bfloat16')
 Ids = list[list[int]]
+# Parts of a step, by what is in the name of an operation of the compiled program; the first that fits.
+_PARTS = {
+    '/T5.encode/': 'encoder',
+    '/T5.logits/': 'product with the vocabulary',
+    '/while/body/reduce': 'argmax',
+    '/mlp/': 'feed-forward',
+    '/query/': 'projections of attention',
+    'attention.project/': 'projections of attention',
+    '/out/': 'projections of attention',
+    'attention/': 'attention to cache and input',
+}
 
 
 def main() -> None:
@@ -69,6 +82,8 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     else:
         report.notes.append('torch or transformers is not installed: generate is not measured')
     report.device = harness.device()
+    if report.missed and not flags.tiny:
+        report.profile = shares(config, folder / 'trace', inputs, length)
     report.publish(flags.output)
 
 
@@ -96,6 +111,48 @@ def make_sides(
         generator = Generator(endless.replace(dtype=dtype), DecodeConfig(batch_size=len(inputs)))
         sides[f'ours {dtype}'] = lambda g=generator: g.generate(params, inputs, length)
     return sides
+
+
+def shares(config: T5Config, folder: Path, inputs: Ids, length: int) -> dict[str, str]:
+    """Each part's share of the time that our float32 operations take, all threads together."""
+    import jax
+
+    from fsa_jax.decode import Generator
+    from fsa_jax.model.t5 import init_params
+
+    params = init_params(config, jax.random.key(0))
+    endless = config.replace(eos_token_id=config.vocab_size)
+    generator = Generator(endless, DecodeConfig(batch_size=len(inputs)))
+    program, text = generator._decode, ''
+
+    def keep(*arguments: Any, **options: Any) -> Any:
+        nonlocal text
+        text = program.lower(*arguments, **options).compile().as_text()
+        return program(*arguments, **options)
+
+    generator._decode = keep  # type: ignore[assignment]
+    generator.generate(params, inputs, length)
+    generator._decode = program
+    with jax.profiler.trace(str(folder)):
+        generator.generate(params, inputs, length)
+    (path,) = folder.rglob('*.xplane.pb')
+    seconds = by_part(jax.profiler.ProfileData.from_file(str(path)), text)
+    whole = sum(seconds.values())
+    return {part: f'{time / whole:.0%} of the time' for part, time in seconds.most_common()}
+
+
+def by_part(trace: Any, program: str) -> Counter[str]:
+    """Nanoseconds of a profiler's trace by part; `program` is the compiled one as text."""
+    names = dict(re.findall(r'^\s*(?:ROOT )?%?([\w.-]+) = .*?op_name="([^"]*)"', program, re.M))
+    batched = re.findall(r'^\s*(?:ROOT )?%?([\w.-]+) = .* dot\(.*batch_dims', program, re.M)
+    names = dict.fromkeys(batched, 'attention/') | names  # the compiler forgets their names
+    seconds: Counter[str] = Counter()
+    for event in (e for plane in trace.planes for line in plane.lines for e in line.events):
+        name = names.get(event.name)
+        if name is not None and not event.name.startswith(('while', 'call', 'conditional')):
+            part = next((part for sign, part in _PARTS.items() if sign in name), 'rest')
+            seconds[part] += event.duration_ns
+    return seconds
 
 
 if __name__ == '__main__':

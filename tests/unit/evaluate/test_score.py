@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fsa_jax import manifest, stages
+from fsa_jax import cli, manifest, stages
 from fsa_jax.configs import ScoreConfig, VocabularyConfig
 from fsa_jax.data.store import TokenBatch
 from fsa_jax.data.store_writer import StoreWriter
@@ -36,6 +36,13 @@ def predictions(tmp_path):
 def run(folder, predictions, **knobs):
     stages.run('score', [ScoreConfig(predictions=str(predictions), **knobs)], folder / 'scores')
     return json.loads((folder / 'scores' / 'scores.json').read_text())['tasks']
+
+
+def test_running_from_config_gin_repeats_the_scores(tmp_path, predictions):
+    run(tmp_path, predictions, bootstrap=50, seed=3)
+    first, again = tmp_path / 'scores', tmp_path / 'again'
+    assert cli.main(['score', f'--gin_file={first}/config.gin', f'--output={again}']) == 0
+    assert manifest.read(again)['files'] == manifest.read(first)['files']  # every byte
 
 
 def test_subsets_by_hand(tmp_path, predictions, capsys):
