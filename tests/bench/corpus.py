@@ -43,7 +43,7 @@ def main() -> None:
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Times the reading of answers, runs the stage in processes of its own, then the report."""
     rounds = flags.rounds or (1 if flags.tiny else 3)
-    count, more = (200, 400) if flags.tiny else (20_000, 100_000)
+    count, more = (200, 400) if flags.tiny else (10_000, 50_000)
     pairs = data.texts(flags.tiny)
     write_answers(folder / 'few.jsonl', pairs, count)
     write_answers(folder / 'many.jsonl', pairs, more)
