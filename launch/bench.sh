@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks, by hand: ratios against torch, transformers and seqio, measured in one run, written as JSON.
-#   ./launch/bench.sh [--dry-run] [packing sampling corpus decoding training startup seeds rows teaching]       default: all
+#   ./launch/bench.sh [--dry-run] [packing sampling corpus decoding constrained zero_shot training startup seeds rows teaching]       default: all
 # Results go to docs/results/bench_*.json. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=env.sh
@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
 names=("${arguments[@]}")
-[ ${#names[@]} -gt 0 ] || names=(packing sampling corpus decoding training startup seeds rows teaching)
+[ ${#names[@]} -gt 0 ] || names=(packing sampling corpus decoding constrained zero_shot training startup seeds rows teaching)
 
 cd "$ROOT"
 main_env
