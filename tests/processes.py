@@ -5,9 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fsa_jax.configs import to_gin
+from fsa_jax.train import checkpoint
+from tests import training
 from tests.conftest import REPOSITORY
 
 
@@ -37,7 +41,7 @@ class Group:
     def __init__(self, processes: list[subprocess.Popen], logs: list[Path]):
         self.processes, self.logs = processes, logs
 
-    def wait(self, timeout: float = 300) -> list[int]:
+    def wait(self, timeout: float = 800) -> list[int]:
         """The exit statuses of all."""
         return [process.wait(timeout) for process in self.processes]
 
@@ -96,3 +100,43 @@ def fsa(
         yield group
     finally:
         group.kill()
+
+
+# A small student; a run of it takes a second or two, its start some more.
+KNOBS = {
+    'd_model': 16, 'd_kv': 8, 'd_ff': 32, 'num_layers': 1, 'num_decoder_layers': 1,
+    'steps': 20, 'save_every': 10, 'keep': 3, 'log_every': 1, 'tensorboard': False,
+    'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32, 'learning_rate': 1e-3,
+    'validation_split': '', 'fsdp': 2, 'preset': 'fsdp',
+}  # fmt: skip
+
+
+class World:
+    """A packed folder, and runs of `fsa` on it. `processes` have so many (fake) devices each."""
+
+    def __init__(self, folder, spiece):
+        self.folder = folder
+        self.packed = training.pack(folder / 'packed', spiece, train=400)
+        configs = training.configs(self.packed, folder / 'xla', **KNOBS)
+        (folder / 'run.gin').write_text(to_gin(configs))
+
+    def train(self, name, processes, devices, *more, **options):
+        """The processes of `fsa train`, as a context."""
+        arguments = ['train', f'--gin_file={self.folder}/run.gin', f'--output={self.folder / name}']
+        logs = self.folder / f'{name}.logs'
+        return fsa([*arguments, *more], logs, processes, devices, **options)
+
+    def finish(self, name, processes, devices, *more, **options):
+        """Trains to the end; the folder of the run."""
+        with self.train(name, processes, devices, *more, **options) as group:
+            assert group.wait() == [0] * processes, group.log()[-3000:]
+        return self.folder / name
+
+
+def after_a_save(group, folder, earlier=()):
+    """Returns when a run has a checkpoint that it had not before."""
+    deadline = time.monotonic() + 800
+    while set(checkpoint.steps(folder)) <= set(earlier):
+        assert group.processes[0].poll() is None, group.log()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

@@ -26,6 +26,31 @@ STUDENT: dict[str, Any] = {
 }
 
 
+def spiece(folder: Path) -> Path:
+    """A spiece.model of some 160 pieces with T5's special ids (pad 0, </s> 1, <unk> 2), made here."""
+    import sentencepiece
+
+    text = 'the food was great but service slow screen battery life is very good bad waiter pasta'
+    words = text.split()
+    lines = [
+        ' '.join(words[(i * k + k) % len(words)] for k in range(1, 9)) + f' | positive ; {i}'
+        for i in range(400)
+    ]
+    (folder / 'text.txt').write_text('\n'.join(lines))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / 'text.txt'),
+        model_prefix=str(folder / 'spiece'),
+        vocab_size=160,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return folder / 'spiece.model'
+
+
 def sentences(count: int, seed: int) -> list[tuple[str, str]]:
     """(sentence, target): each sentence says two things."""
     random = np.random.default_rng(seed)

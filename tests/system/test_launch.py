@@ -14,6 +14,7 @@ SCRIPTS = {
     'teacher.sh': (['--shard=0/8'], 'fsa teach --shard=0/8'),
     'plan.sh': (['--topology=v5e:4x4'], 'fsa plan --topology=v5e:4x4'),
     'test.sh': (['tests/unit'], 'python -m pytest tests/unit'),
+    'chaos.sh': ([], 'python -m tests.chaos'),
     'bench.sh': (['packing'], 'python -m tests.bench.packing'),
 }
 

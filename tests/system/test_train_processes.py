@@ -7,50 +7,19 @@ number of processes and kept in one cache.
 import json
 import shutil
 import signal
-import time
 
 import jax
 import numpy as np
 import pytest
 
 from fsa_jax import manifest
-from fsa_jax.configs import to_gin
 from fsa_jax.hosts import EXIT_HUNG
 from fsa_jax.train import checkpoint
 from fsa_jax.train.checkpoint import open_model
 from tests import training
-from tests.processes import fsa
+from tests.processes import World, after_a_save, fsa
 
 pytestmark = pytest.mark.timeout(900)
-
-KNOBS = {
-    'd_model': 16, 'd_kv': 8, 'd_ff': 32, 'num_layers': 1, 'num_decoder_layers': 1,
-    'steps': 20, 'save_every': 10, 'keep': 3, 'log_every': 1, 'tensorboard': False,
-    'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32, 'learning_rate': 1e-3,
-    'validation_split': '', 'fsdp': 2, 'preset': 'fsdp',
-}  # fmt: skip
-
-
-class World:
-    """A packed folder, and runs of `fsa` on it. `processes` have so many (fake) devices each."""
-
-    def __init__(self, folder, spiece):
-        self.folder = folder
-        self.packed = training.pack(folder / 'packed', spiece, train=400)
-        configs = training.configs(self.packed, folder / 'xla', **KNOBS)
-        (folder / 'run.gin').write_text(to_gin(configs))
-
-    def train(self, name, processes, devices, *more, **options):
-        """The processes of `fsa train`, as a context."""
-        arguments = ['train', f'--gin_file={self.folder}/run.gin', f'--output={self.folder / name}']
-        logs = self.folder / f'{name}.logs'
-        return fsa([*arguments, *more], logs, processes, devices, **options)
-
-    def finish(self, name, processes, devices, *more, **options):
-        """Trains to the end; the folder of the run."""
-        with self.train(name, processes, devices, *more, **options) as group:
-            assert group.wait() == [0] * processes, group.log()[-3000:]
-        return self.folder / name
 
 
 @pytest.fixture(scope='module')
@@ -132,15 +101,6 @@ def test_predictions_of_2_processes_are_those_of_one(world, two):
 
 
 # -- killed, stopped, damaged ----------------------------------------------------------------------
-
-
-def after_a_save(group, folder, earlier=()):
-    """Returns when a run has a checkpoint that it had not before."""
-    deadline = time.monotonic() + 300
-    while set(checkpoint.steps(folder)) <= set(earlier):
-        assert group.processes[0].poll() is None, group.log()[-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, two):
