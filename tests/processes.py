@@ -107,7 +107,7 @@ KNOBS = {
     'd_model': 16, 'd_kv': 8, 'd_ff': 32, 'num_layers': 1, 'num_decoder_layers': 1,
     'steps': 20, 'save_every': 10, 'keep': 3, 'log_every': 1, 'tensorboard': False,
     'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32, 'learning_rate': 1e-3,
-    'validation_split': '', 'fsdp': 2, 'preset': 'fsdp',
+    'validation_split': '', 'fsdp': 8, 'preset': 'fsdp',
 }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fsa_jax.configs.base import Config, knob
 from fsa_jax.errors import UserError
 
-
 PAPER = ('acsa_rest16', 'acsa_laptop16', 'atsa_rest14', 'atsa_laptop14')
 
 

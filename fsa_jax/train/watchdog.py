@@ -7,15 +7,16 @@ from fsa_jax.hosts import Hosts
 
 
 class Watchdog:
-    """A context in which more than `minutes` without a `beat` is a hang (0: never).
+    """A context in which more than `minutes` after a `beat` without another is a hang (0: never).
 
-    All processes print their stacks and end with hosts.EXIT_HUNG.
+    All processes print their stacks and end with hosts.EXIT_HUNG. What comes before the first beat,
+    compiling above all, may take as long as it does.
     """
 
     def __init__(self, minutes: float, hosts: Hosts):
         self._seconds, self._hosts = 60 * minutes, hosts
         self._over = threading.Event()
-        self.beat('the start')
+        self._last: tuple[float, str] | None = None
 
     def __enter__(self) -> 'Watchdog':
         if self._seconds:
@@ -31,6 +32,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._seconds / 4)):
+            if self._last is None:
+                continue
             when, what = self._last
             silent = time.monotonic() - when
             if silent > self._seconds:

@@ -29,7 +29,7 @@ def world(tmp_path_factory, tiny_spiece):
 
 @pytest.fixture(scope='module')
 def one(world):
-    return world.finish('one', 1, 4)
+    return world.finish('one', 1, 8)
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +61,7 @@ def test_the_first_20_losses_of_2_processes_are_those_of_one(one, two):
 
 
 def test_the_first_20_losses_of_4_processes_are_those_of_one(world, one):
-    assert losses(world.finish('four', 4, 1)) == pytest.approx(losses(one), rel=1e-5)
+    assert losses(world.finish('four', 4, 2)) == pytest.approx(losses(one), rel=1e-5)
 
 
 def test_one_process_writes_what_is_written_once(two):
@@ -126,7 +126,7 @@ def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, two)
 
 
 def test_a_checkpoint_that_one_process_cannot_read_gives_way_to_the_one_before(world, two):
-    """What process 1 wrote of the newest is cut: process 0 could read its own part."""
+    """What process 1 wrote of the newest is cut: process 0 can read its own part of every array."""
     folder = world.folder / 'damaged'
     shutil.copytree(two, folder)
     (folder / manifest.MANIFEST).unlink()
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_one_process_cannot_read_gives_way_to_the_one_before(w
 
 def test_a_process_that_hangs_ends_all_with_their_stacks(world):
     with world.train(
-        'hung', 2, 1, '--gin.TrainConfig.hang_minutes=0.5', '--gin.MeshConfig.fsdp=1',
+        'hung', 2, 4, '--gin.TrainConfig.hang_minutes=0.5',
         module='tests.system.hanging_job',
     ) as group:  # fmt: skip
         assert group.wait(300) == [EXIT_HUNG, EXIT_HUNG], group.log()[-3000:]
@@ -159,7 +159,7 @@ def test_a_process_that_hangs_ends_all_with_their_stacks(world):
 
 def test_a_process_with_another_config_is_refused(world):
     each = ([], ['--gin.TrainConfig.seed=43'])
-    with world.train('other', 2, 1, each=each) as group:
+    with world.train('other', 2, 4, each=each) as group:
         assert group.wait() == [2, 2]
         for number in range(2):
             assert 'process 1 has another config than process 0: TrainConfig.seed' in group.log(
@@ -173,7 +173,7 @@ def test_a_process_with_another_corpus_is_refused(world, tiny_spiece):
     for number, pairs in enumerate((400, 399)):
         training.pack(world.folder / f'host-{number}' / 'data', tiny_spiece, train=pairs)
     with world.train(
-        'corpus', 2, 1, '--gin.TrainConfig.data=data', '--gin.MeshConfig.fsdp=1',
+        'corpus', 2, 4, '--gin.TrainConfig.data=data',
         folders=[world.folder / f'host-{number}' for number in range(2)],
     ) as group:  # fmt: skip
         assert group.wait() == [2, 2], group.log()

@@ -139,7 +139,7 @@ def test_own_options_of_lists_and_switches_and_a_stage_of_two_words(monkeypatch)
         'TrainConfig.seed=3',
     ]
     assert cli.parse(['judge', 'all', '--tasks=A,B']).bindings == ["PackConfig.tasks=('A', 'B')"]
-    with pytest.raises(c.UserError, match='fsa judge is one of: .*fsa judge all'):
+    with pytest.raises(c.UserError, match=r'fsa judge is one of: .*fsa judge all'):
         cli.execute(['judge', '--help'])
 
 

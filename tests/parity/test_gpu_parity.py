@@ -1,0 +1,91 @@
+"""The model and the training step on an NVIDIA GPU against the same on the CPU, in float32."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fsa_jax.configs import MeshConfig, T5Config
+from fsa_jax.model.t5 import T5, init_params
+from fsa_jax.partition import Partition
+from fsa_jax.train.job import prepare
+from fsa_jax.train.step import compile_train_step
+from tests import training
+
+pytestmark = pytest.mark.gpu
+
+CONFIG = T5Config(
+    vocab_size=101, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4
+)
+
+
+def gpus() -> list[jax.Device]:
+    """The NVIDIA GPUs, or the test is skipped."""
+    try:
+        return jax.devices('cuda')
+    except RuntimeError as error:
+        pytest.skip(f'no NVIDIA GPU for JAX (extra cuda): {str(error).splitlines()[0][:80]}')
+
+
+def relative_error(a, b) -> float:
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(b)).max())
+
+
+@pytest.mark.parametrize('feed_forward', ['relu', 'gated-gelu'])
+def test_logits_and_gradients(feed_forward):
+    device = gpus()[0]
+    config = CONFIG.replace(
+        feed_forward_proj=feed_forward, tie_word_embeddings=feed_forward == 'relu'
+    )
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(2, 101, (3, 17)), rng.integers(2, 101, (3, 11))
+    weights = rng.normal(size=(3, 11, 101)).astype(np.float32)
+
+    def loss(params):
+        logits = T5(config).apply({'params': params}, *map(jnp.asarray, tokens))
+        return jnp.sum(logits * weights), logits
+
+    found = []
+    for place in (device, jax.devices('cpu')[0]):
+        with jax.default_device(place):
+            params = jax.device_put(init_params(config, jax.random.key(0)), place)
+            (_, logits), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+            found.append((logits, grads))
+    (logits, grads), (expected, expected_grads) = found
+    assert logits.devices() == {device}
+    assert relative_error(logits, expected) < 2e-5
+    for ours, theirs in zip(jax.tree.leaves(grads), jax.tree.leaves(expected_grads)):
+        assert relative_error(ours, theirs) < 1e-4
+
+
+def losses(job, steps: int) -> list[float]:
+    """Of the first steps of a job, on the devices of its mesh."""
+    with job.partition.context():
+        step = compile_train_step(job.loss, job.optimizer, job.train, job.partition, job.shardings)
+        state, found = job.start(), []
+        for number in range(steps):
+            batch = job.rows.batch_at(number)
+            place = partial(jax.device_put, device=job.partition.microbatches)
+            state, metrics = step(state, {k: place(x[None]) for k, x in batch.items()})
+            found.append(float(metrics.objective))
+    return found
+
+
+def test_the_first_losses_of_all_gpus_are_those_of_the_cpu(tmp_path, tiny_spiece):
+    """With dropout: its masks depend on no device."""
+    devices = gpus()
+    packed = training.pack(tmp_path / 'packed', tiny_spiece)
+    knobs = {'steps': 5, 'batch_size': 16 * len(devices), 'validation_split': ''}
+    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
+    found = [
+        losses(prepare(train, model, rows, optimizer, Partition.from_config(mesh, place)), 5)
+        for mesh, place in (
+            (MeshConfig(), devices),
+            (MeshConfig(), devices[:1]),
+            (MeshConfig(), jax.devices('cpu')[:1]),
+        )
+    ]
+    assert found[0] == pytest.approx(found[2], rel=1e-4)
+    assert found[1] == pytest.approx(found[2], rel=1e-4)
