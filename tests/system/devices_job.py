@@ -34,6 +34,7 @@ def main(packed: Path, output: Path, cache: Path) -> None:
         training.train(packed, output / preset, cache, **KNOBS, **mesh, preset=preset)
     training.train(packed, output / 'seeds', cache, **SEEDS)
     assert_dropout_words_are_those_of_one_device()
+    assert_gradients_are_sent_in_the_dtype_asked_for()
     restored = [np.concatenate([x.ravel() for x in map(np.asarray, jax.tree.leaves(state))])
                 for state in restore_on_fewer(packed, output / 'fsdp_tp', cache)]  # fmt: skip
     for state in restored[1:]:
@@ -52,6 +53,21 @@ def assert_dropout_words_are_those_of_one_device() -> None:
         with partition.context():
             drawn = jax.jit(partition.data_parallel(words))(0, jnp.zeros((1, shape[0])), key)
         np.testing.assert_array_equal(drawn, jax.random.bits(key, shape, jnp.uint32))
+
+
+def assert_gradients_are_sent_in_the_dtype_asked_for() -> None:
+    """1 + 2^-10 is no bfloat16: each of the four shards sends 1."""
+    partition = Partition.from_config(MeshConfig(data=4, fsdp=2))
+    for dtype, total in ('float32', 4 + 2**-8), ('bfloat16', 4):
+
+        def summed(x, batch, dtype=dtype):
+            return partition.sum_over_data(x, dtype)
+
+        with partition.context():
+            sent = jax.jit(partition.data_parallel(summed))(
+                jnp.float32(1 + 2**-10), jnp.zeros((1, 8))
+            )
+        assert sent == total
 
 
 def restore_on_fewer(packed: Path, folder: Path, cache: Path):
