@@ -67,7 +67,7 @@ class CalibrateConfig(Config):
 def notes() -> str:
     """What data each mode of `fsa zero-shot` reads, for its page of help."""
     return (
-        'data: sentence  JSON(L) of {"sentence": …, "label": "positive"} (neutral, negative)\n'
+        'data: sentence  JSON(L): {"sentence": …, "label": "positive", …}\n'
         '      aspect    a benchmark folder (fsa/atsa/rest14: its test and hard_test),\n'
         '      extract   or one file: JSON(L), CSV, SemEval XML, ASQP, ACOS'
     )
