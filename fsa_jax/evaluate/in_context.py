@@ -13,7 +13,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,14 @@ _TIMES = 'times.json'  # [requests, seconds] of each run
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is asked about every row: the rows to fill in, the template of each, the labels there are."""
+    """What is asked about every row: the rows to fill in, the template of each, the labels there are.
+
+    Templates are made when the engine stands: BM25 imports numba, and vLLM's CPU build, which looks
+    into every loaded module as it starts, cannot start after that.
+    """
 
     rows: list[Prediction]
-    templates: list[prompts.Template]
+    templates: Callable[[], list[prompts.Template]]
     labels: tuple[str, ...]
 
 
@@ -72,11 +76,11 @@ def run(
             'TeacherConfig.reviews, answers and shard are for fsa teach, not in-context'
         )
     asked = extraction(out, config) if config.mode == 'extract' else labelling(out, config)
+    engine = make_engine(teacher, sampling, vllm, server, LabConfig())
     requests = [
         request_for(review, template.prompt(review), model_name(teacher), sampling)
-        for review, template in zip(map(_review, itertools.count(), asked.rows), asked.templates)
+        for review, template in zip(map(_review, itertools.count(), asked.rows), asked.templates())
     ]
-    engine = make_engine(teacher, sampling, vllm, server, LabConfig())
     (out.folder / 'answers').mkdir(exist_ok=True)
     parts = Parts(out.folder / 'answers', teacher.part_size, _generation)
     try:
@@ -119,7 +123,6 @@ def extraction(out: manifest.Output, config: InContextConfig) -> Asked:
     pool = [
         (s.sentence, llm_answers.write_pairs(task, _target(task, s), config.json)) for s in train
     ]
-    shown = choose(pool, [s.sentence for s in test], config.k, config.choice, config.seed)
     rows = [
         Prediction(
             id=s.id,
@@ -132,7 +135,11 @@ def extraction(out: manifest.Output, config: InContextConfig) -> Asked:
         )
         for s in test
     ]
-    templates = [dataclasses.replace(template, demonstrations=d) for d in shown]
+
+    def templates() -> list[prompts.Template]:
+        shown = choose(pool, [s.sentence for s in test], config.k, config.choice, config.seed)
+        return [dataclasses.replace(template, demonstrations=d) for d in shown]
+
     return Asked(rows, templates, polarities)
 
 
@@ -154,7 +161,7 @@ def labelling(out: manifest.Output, config: InContextConfig) -> Asked:
     schema = llm_answers.label_schema(labels) if config.json else None
     name = f'{config.mode}_json' if config.json else config.mode
     template = _template(name, schema=schema, labels=', '.join(labels))
-    return Asked(rows, [template] * len(rows), labels)
+    return Asked(rows, lambda: [template] * len(rows), labels)
 
 
 def _template(name: str, schema: dict[str, Any] | None, **given: str) -> prompts.Template:
