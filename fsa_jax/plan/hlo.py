@@ -328,9 +328,9 @@ def _mesh_groups(mesh: str, device_ids: str | None, axes: str) -> tuple[tuple[in
         shape.append(size // before)
     order = list(range(math.prod(shape)))
     if device_ids and (
-        iota := re.search(r'\[[\d,]+\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', device_ids)
+        iota := re.search(r'\[([\d,]+)\](?:<=\[([\d,]+)\])?(?:T\(([\d,]+)\))?', device_ids)
     ):
-        order = _iota(_numbers(iota[1]), _numbers(iota[2] or ''))
+        order = _iota(_numbers(iota[2] or iota[1]), _numbers(iota[3] or ''))
     elif device_ids:
         order = list(_numbers(device_ids))
     rest = [axis for axis in range(len(shape)) if axis not in grouped]

@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             said['content'] = 'half \ud83d a face'
             self._send(200, answer)
         elif fault == 'slow':
-            time.sleep(0.05)
+            time.sleep(0.3)
             self._send(200, answer)
         else:
             self._send(200, answer)
