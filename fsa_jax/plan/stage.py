@@ -157,6 +157,11 @@ def _traffic(cell: Cell) -> list[str]:
         )
         if row['gathers_rows']:
             text.append(f'  it gathers an activation over the whole batch: {row["largest"]}')
+    if cell.slices.count > 1 and not any(row['dcn'] for row in cell.answer['collectives']):
+        text.append(
+            'what crosses between slices is not among the collectives of this program (the runtime sends '
+            'it): its time is not in the bound'
+        )
     return text
 
 
