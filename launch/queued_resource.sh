@@ -57,20 +57,9 @@ provision() {
 
 is_up() { [ -n "$DRY_RUN" ] || [ "$(state)" = ACTIVE ]; }
 
-release() {
-  [ -z "$keep" ] || return 0
-  retry 4 queue delete "$name" "${where[@]}" --force --quiet ||
-    say "cannot delete $name: it is still rented; try $0 --delete --name=$name --zone=$zone"
-}
+drop() { queue delete "$name" "${where[@]}" --force --quiet; }
 
-if [ -n "$delete" ]; then
-  keep=''
-  release
-  exit
-fi
-need topology
-check_topology "$topology"
-need_stage
+begin
 if [ "$slices" -eq 1 ]; then
   nodes=("$name")
 else

@@ -1,5 +1,5 @@
 # A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `provision` (rents the machines
-# and waits until they are there), `is_up` (whether they still are) and `release` (gives them back), and sets `name`,
+# and waits until they are there), `is_up` (whether they still are) and `drop` (deletes them), and sets `name`,
 # `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them), `setup` (a command for every
 # worker, or nothing) and `max_restarts`.
 # shellcheck shell=bash
@@ -7,6 +7,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
 name='' nodes=() where=() setup='' max_restarts=100
+keep='' delete='' zone='' topology=''
 
 remote() { # remote NODE WORKER COMMAND: over ssh; its status, or 255 when the connection is lost
   run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3"
@@ -90,4 +91,20 @@ run_to_the_end() {
   done
   release
   say 'done'
+}
+
+release() { # gives the machines back, unless they are to be kept
+  [ -z "$keep" ] || return 0
+  retry 4 drop || say "cannot delete $name: it is still rented; try $0 --delete --name=$name --zone=$zone"
+}
+
+begin() { # what is asked for: only to delete, or a run whose options are checked here
+  if [ -n "$delete" ]; then
+    keep=''
+    release
+    exit
+  fi
+  need topology
+  check_topology "$topology"
+  need_stage
 }

@@ -38,18 +38,7 @@ is_up() {
     [ "$(gcloud compute tpus tpu-vm describe "$name" "${where[@]}" --format='value(state)' 2>/dev/null)" = READY ]
 }
 
-release() {
-  [ -z "$keep" ] || return 0
-  retry 4 run gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet ||
-    say "cannot delete $name: it is still rented; try $0 --delete --name=$name --zone=$zone"
-}
+drop() { run gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet; }
 
-if [ -n "$delete" ]; then
-  keep=''
-  release
-  exit
-fi
-need topology
-check_topology "$topology"
-need_stage
+begin
 run_to_the_end
