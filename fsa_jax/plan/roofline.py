@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsa_jax import flops
+from fsa_jax.partition import mesh_shape
 from fsa_jax.plan.program import Knobs
 from fsa_jax.plan.topology import Slices
 
@@ -22,6 +23,7 @@ class Roofline:
     memory: float
     ici: float
     dcn: float
+    between_slices: float  # bytes that a chip sends over DCN and the compiler does not tell of
     peak: float  # operations per second of all chips
 
     @property
@@ -51,6 +53,7 @@ def roofline(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> Roofline:
     rows = knobs.rows
     shape = rows.batch_size, rows.encoder_length, rows.decoder_length
     needed, again = flops.train_step(knobs.model, *shape), flops.rematerialised(knobs.model, *shape)
+    unseen = between_slices(knobs, slices, answer)
     chip, peak = slices.chip, slices.chip.flops * slices.chips
     # Products in float32 take at least six passes of the bfloat16 unit (Precision.HIGHEST).
     passes = 6 if knobs.model.dtype == 'float32' else 1
@@ -60,9 +63,27 @@ def roofline(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> Roofline:
         compute=passes * (needed + again) / peak,
         memory=answer['hbm_bytes'] / chip.hbm_rate,
         ici=sent(answer, 'ici') / chip.ici,
-        dcn=sent(answer, 'dcn') / chip.dcn,
+        dcn=(sent(answer, 'dcn') + unseen) / chip.dcn,
+        between_slices=unseen,
         peak=peak,
     )
+
+
+def between_slices(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> float:
+    """Bytes of gradients that a chip sends to other slices in a step; arithmetic, not read off the HLO.
+
+    The runtime sends them (megascale), and the program holds no collective for it. Every gradient
+    crosses the data axis once a step in TrainConfig.gradient_dtype: summed within the slice, where each
+    of the chips that hold the same gradient then has its share of it, and of shares by a ring over n
+    slices, which sends 2 (n - 1) / n of them. 0 where the compiler does tell what crosses.
+    """
+    told = any(row['dcn'] and row['dtype'] != 'small' for row in answer['collectives'])
+    if slices.count == 1 or told:
+        return 0.0
+    alike = mesh_shape(knobs.mesh, slices.chips)[0] // slices.count
+    width = 2 if knobs.train.gradient_dtype == 'bfloat16' else 4
+    share = answer['held']['gradients'] * width / 4 / alike  # they are held in float32
+    return 2 * (slices.count - 1) / slices.count * share
 
 
 def sent(answer: dict[str, Any], network: str) -> float:

@@ -157,10 +157,11 @@ def _traffic(cell: Cell) -> list[str]:
         )
         if row['gathers_rows']:
             text.append(f'  it gathers an activation over the whole batch: {row["largest"]}')
-    if cell.slices.count > 1 and not any(row['dcn'] for row in cell.answer['collectives']):
+    if line.between_slices:
         text.append(
-            'what crosses between slices is not among the collectives of this program (the runtime sends '
-            'it): its time is not in the bound'
+            f'between slices, by arithmetic (the runtime sends it, the program does not tell): every '
+            f'gradient once in {cell.knobs.train.gradient_dtype}, ring over {cell.slices.count} slices: a '
+            f'chip sends {line.between_slices / 1e9:.3f} GB over DCN'
         )
     return text
 

@@ -67,6 +67,54 @@ def test_float32_and_rematerialisation_cost_compute_but_no_mfu():
     assert Cell(SLICES, exact, ANSWER).roofline.compute == pytest.approx(6 * plain.compute)
 
 
+def held(gradients, **knobs):
+    """An answer whose program shows nothing between slices, and the knobs it is of."""
+    answer = ANSWER | {'held': ANSWER['held'] | {'gradients': gradients}, 'collectives': []}
+    fields = vars(KNOBS) | {
+        'train': KNOBS.train.replace(gradient_dtype=knobs.pop('gradient_dtype', 'float32')),
+        'mesh': MeshConfig(**knobs),
+    }
+    return answer, Knobs(**fields)
+
+
+@pytest.mark.parametrize(
+    ('slices', 'gradients', 'knobs', 'expected'),
+    [
+        # 10^9 parameters on each of 16 chips: shares of 250 MB, of which a ring of two sends all.
+        (2, 4e9, {}, 250e6),
+        (2, 4e9, {'gradient_dtype': 'bfloat16'}, 125e6),
+        # A ring of four sends 2 * 3/4.
+        (4, 4e9, {}, 375e6),
+        # The same cut over 8 chips: 500 MB a chip, which two hold alike.
+        (2, 4e9 / 8, {'preset': 'fsdp', 'fsdp': 8}, 250e6),
+        # One copy in a slice: nothing is shared out.
+        (2, 4e9 / 16, {'preset': 'fsdp', 'fsdp': 16}, 250e6),
+        (1, 4e9, {}, 0),
+    ],
+)
+def test_gradients_between_slices_by_hand(slices, gradients, knobs, expected):
+    answer, knobs = held(gradients, **knobs)
+    cell = Cell(parse('v5e:4x4', slices), knobs, answer)
+    assert cell.roofline.between_slices == pytest.approx(expected)
+    assert cell.roofline.dcn == pytest.approx(expected / 3.125e9)  # 6.4 Tbit/s over 256 chips
+    content = cell.to_json(0.0)
+    assert content['roofline']['between_slices'] == cell.roofline.between_slices
+    assert page.summary(content)[4] == f'0.00 / {expected / 1e9:.2f}'
+    told = '\n'.join(lines(cell, PlanConfig()))
+    assert ('between slices, by arithmetic' in told) == (slices > 1)
+
+
+def test_what_the_program_shows_between_slices_is_not_counted_twice():
+    cell = Cell(parse('v5e:4x4', 2), KNOBS, ANSWER)
+    assert (cell.roofline.between_slices, cell.roofline.dcn) == (0.0, 2.0)
+
+
+def test_the_step_is_bound_by_what_crosses_between_slices():
+    answer, knobs = held(400e9)
+    line = Cell(parse('v5e:4x4', 2), knobs, answer).roofline
+    assert (line.bound, line.step) == ('DCN', pytest.approx(25 / 3.125))
+
+
 def test_hours_and_cost():
     content = Cell(SLICES, KNOBS, ANSWER).to_json(price=1.5)
     assert content['hours'] == pytest.approx(2 * 1000 / 3600)
