@@ -10,7 +10,6 @@ import textwrap
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fsa_jax import configs as configs_lib
 from fsa_jax import manifest, stages
@@ -22,7 +21,8 @@ _OPTIONS = """\
   --gin_file=F            a gin file; may be given several times
   --gin_search_paths=D,…  folders where gin files and their includes are found
   --gin.Class.field=V     one knob; it wins over the files
-  --output=DIR            the folder to write; a finished one is left as it is
+  --output=DIR            the folder to write, or its URL (gs://, s3://, …); a
+                          finished one is left as it is
   --overwrite             delete what an earlier run left in DIR first
   --dry-run               print the resolved config and stop (train: also the
                           shapes, the memory and the first batch)
@@ -208,7 +208,7 @@ def execute(argv: Sequence[str]) -> None:
         return
     if not arguments.output and stage.writes:
         raise UserError(f'fsa {stage.name} needs --output=DIR')
-    output = Path(arguments.output) if arguments.output else None
+    output = arguments.output  # a Path would make one slash of the two of a URL
     overwrite = '--overwrite' in arguments.flags
     stages.run(stage.name, built, output, overwrite=overwrite, meeting=meeting)
 

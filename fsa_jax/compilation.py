@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 
+from fsa_jax import gcs
 from fsa_jax.errors import UserError
 
 
@@ -12,11 +13,13 @@ def cache_programs(folder: str) -> None:
 
     `folder` may be a URL: file://, or gs:// (which JAX opens by etils' epath, with gcsfs); empty:
     ~/.cache/fsa_jax/xla. In it each topology has a folder of its own. Holds for the rest of the
-    process. UserError where it is another URL.
+    process. UserError where it is another URL, or gcsfs is not there.
     """
     root = folder.removeprefix('file://') or str(Path.home() / '.cache' / 'fsa_jax' / 'xla')
     if '://' in root and not root.startswith('gs://'):
         raise UserError(f'compilation_cache: expected a folder, file:// or gs://; got {folder!r}')
+    if '://' in root:
+        gcs.open_by_gcsfs()
     jax.config.update('jax_compilation_cache_dir', f'{root.rstrip("/")}/{topology()}')
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)

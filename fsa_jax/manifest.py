@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,22 @@ class AlreadyDone(Exception):
     """The folder holds this very job, finished. Not an error: the command line says so and exits 0."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a stage works: a folder, and what Output holds of a URL that the folder is copied to."""
+
+    folder: Path
+    flush: Callable[[], None] = lambda: None
+    checkpoints: str = ''
+
+
 @dataclasses.dataclass
 class Output:
     """What a stage writes to: its folder, and what the manifest will say.
 
-    Of several processes (`hosts`), only `hosts.main` writes, but for what each writes of its own.
+    Of several processes (`hosts`), only `hosts.main` writes, but for what each writes of its own. Of an
+    output at a URL (fsa_jax/mirror.py), `flush` copies there what lies in the folder now, and
+    `checkpoints` is where checkpoints go directly, '' where they too go by the folder.
     """
 
     folder: Path
@@ -48,6 +59,8 @@ class Output:
     inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     devices: Iterable[Any] = ()  # what the stage computed on: jax.devices()
+    flush: Callable[[], None] = lambda: None
+    checkpoints: str = ''
 
     def read(self, name: str, path: str | Path, whence: str = '') -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest.

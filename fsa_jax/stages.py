@@ -5,9 +5,11 @@ Functions are named by import string, so that listing stages or printing help im
 one, prints what a run would do (`--dry-run`).
 """
 
+import contextlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fsa_jax import configs as c
 from fsa_jax import manifest, progress
@@ -32,6 +34,7 @@ class Stage:
     options: tuple[str, ...] = ()  # each 'Class.field' has an option of its own, --field=value
     writes: bool = True  # False: --output may be left out, and the stage only prints
     together: bool = False  # several processes may run it as one (DistributedConfig)
+    checkpoints: bool = False  # it keeps checkpoints, which gs:// takes from all hosts at once
     notes: str = ''  # 'module:function' returning more help, light to import
 
 
@@ -111,6 +114,7 @@ STAGES = {
             preview='fsa_jax.train.preview:preview',
             resumable=True,
             together=True,
+            checkpoints=True,
         ),
         Stage(
             'plan',
@@ -228,7 +232,7 @@ def run(
     overwrite: bool = False,
     meeting: Sequence[c.Config] = (),
 ) -> None:
-    """Runs a stage into the folder `output`, with configs in the order the stage declares them.
+    """Runs a stage into `output`, a folder or a URL, with configs in the order the stage declares them.
 
     Without an `output`, a stage that only prints gets None for its manifest.Output. `meeting` holds
     the DistributedConfig of a run that may be of several processes: they are joined first.
@@ -244,8 +248,17 @@ def run(
         progress.hush()
     with (
         hosts,
+        _place(output, stage, hosts, overwrite) as place,
         manifest.output(
-            output, name, configs, resumable=stage.resumable, overwrite=overwrite, hosts=hosts
+            place.folder, name, configs, resumable=stage.resumable, overwrite=overwrite, hosts=hosts
         ) as out,
     ):
+        out.flush, out.checkpoints = place.flush, place.checkpoints
         load(stage.run)(out, *configs)
+
+
+def _place(output, stage: Stage, hosts: Hosts, overwrite: bool):
+    """Where the stage works (a context of manifest.Place): in a folder, or in one of this host for a URL."""
+    if '://' not in str(output):
+        return contextlib.nullcontext(manifest.Place(Path(output)))
+    return load('fsa_jax.mirror:mirrored')(output, hosts, overwrite, stage.checkpoints)
