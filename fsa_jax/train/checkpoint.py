@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 from jax import Array
 from orbax.checkpoint import checkpoint_managers
 
@@ -232,7 +233,8 @@ def write_model(
 class Checkpoints:
     """The checkpoints of a running job: saved in the background, `keep` latest and the best kept.
 
-    `best_step()` is asked at every save which step is the best so far (None: none yet).
+    `best_step()` is asked at every save which step is the best so far (None: none yet). `url` (gs://) is
+    where they go instead of the folder; Orbax writes there from all hosts.
     """
 
     def __init__(
@@ -241,10 +243,11 @@ class Checkpoints:
         keep: int,
         best_step: Callable[[], int | None],
         hosts: Hosts | None = None,
+        url: str = '',
     ):
         self._keep, self._best_step, self._hosts = keep, best_step, hosts or Hosts()
         self._saving: int | None = None
-        self._root = (folder / CHECKPOINTS).absolute()
+        self._root = epath.Path(url or (folder / CHECKPOINTS).absolute())
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), _Only(best_step)]
         )
@@ -352,6 +355,10 @@ class Checkpoints:
             number += 1
             aside = self._root / f'{step}.damaged{number}'
         (self._root / str(step)).rename(aside)
+
+    def steps(self) -> list[int]:
+        """The steps that are complete, oldest first."""
+        return sorted(self._manager.all_steps())
 
     def latest(self) -> int | None:
         """The newest step that is safely on disk."""

@@ -96,7 +96,7 @@ class Training:
         self.validator = self._validator(decode)
         self.best = Best(self.folder, job.metric)
         self.checkpoints = Checkpoints(
-            self.folder, job.train.keep, lambda: self.best.step, out.hosts
+            self.folder, job.train.keep, lambda: self.best.step, out.hosts, out.checkpoints
         )
         self.train_step = compile_train_step(
             job.loss, job.optimizer, job.train, job.partition, job.shardings
@@ -128,7 +128,7 @@ class Training:
         start, steps = int(self.state.step), self.job.steps
         self.log = MetricsLog(self.folder, start, self.job.train.tensorboard)
         self.goodput.resume(self.log.rows)
-        self.best.resume(self.log.rows, checkpoint.steps(self.folder))
+        self.best.resume(self.log.rows, self.checkpoints.steps())
         self.out.hosts.barrier('resumed')  # before any writes rows that another has not read yet
         with contextlib.ExitStack() as stack:
             stack.callback(self.log.close)
@@ -231,6 +231,7 @@ class Training:
         if step and (evaluate or stop or self._save_due(step)):
             self._look()  # never save a state whose loss was not looked at
             with self.goodput.spent_on('checkpoint'):
+                self.out.flush()  # its rows are where it goes before it is
                 self.checkpoints.save(self.state)
             self.watchdog.beat(f'saving step {step}')
             self.saved = time.monotonic()

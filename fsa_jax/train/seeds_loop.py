@@ -71,7 +71,9 @@ class GroupTraining:
         self.job = group.job
         self.validator = group.validator(decode)
         self.train_step, self.offer = group.compile_train_step(), group.compile_offer()
-        self.checkpoints = Checkpoints(self.folder, self.job.train.keep, lambda: None, out.hosts)
+        self.checkpoints = Checkpoints(
+            self.folder, self.job.train.keep, lambda: None, out.hosts, out.checkpoints
+        )
         self.throughput = Throughput()
         self.waiting: tuple[Fed, StepMetrics, float] | None = None  # a step not yet looked at
 
@@ -171,6 +173,7 @@ class GroupTraining:
             self._stop(step, 'before its evaluation, so the last epoch is run again')
         if save or stop:
             self._look()  # never save a state whose loss was not looked at
+            self.out.flush()  # its rows are where it goes before it is
             self.checkpoints.save(self.state)
             self._write_seeds()
         if stop:
