@@ -18,9 +18,9 @@ parse 'accelerator lines' "$@"
 setup() {
   local python extra
   case $accelerator in
-    tpu) extra='jax[tpu]' ;;
-    cuda) extra='jax[cuda13]' ;;
-    cpu) extra=jax ;;
+    tpu) extra=('jax[tpu]' gcsfs) ;; # gcsfs: --output=gs://…
+    cuda) extra=('jax[cuda13]') ;;
+    cpu) extra=(jax) ;;
     *) fail "--accelerator=$accelerator: expected tpu, cuda or cpu" ;;
   esac
   if ! python=$(PYTHON=${PYTHON:-python3.12} find_python); then # TPU VM images come with an older one
@@ -32,9 +32,9 @@ setup() {
   make_env "$ROOT/.venv-core" "$python" "$ROOT/requirements-core.lock"
   if [ "$accelerator" = cpu ]; then return; fi
   if [ -n "$DRY_RUN" ]; then
-    echo "# adds $extra to .venv-core"
+    echo "# adds ${extra[*]} to .venv-core"
   else
-    install_into "$ROOT/.venv-core" -c "$ROOT/requirements-core.lock" "$extra"
+    install_into "$ROOT/.venv-core" -c "$ROOT/requirements-core.lock" "${extra[@]}"
   fi
 }
 

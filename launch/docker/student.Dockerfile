@@ -13,7 +13,7 @@ WORKDIR /opt/fsa_jax
 COPY requirements-core.lock ./
 RUN case "$ACCELERATOR" in tpu) jax='jax[tpu]' ;; cuda) jax='jax[cuda13]' ;; *) jax=jax ;; esac \
     && pip install --no-deps --requirement=requirements-core.lock \
-    && pip install --constraint=requirements-core.lock "$jax"
+    && pip install --constraint=requirements-core.lock "$jax" gcsfs
 
 COPY pyproject.toml README.md LICENSE ./
 COPY fsa_jax ./fsa_jax
