@@ -73,7 +73,7 @@ class Server:
 
 @contextlib.contextmanager
 def s3() -> Iterator[Server]:
-    """Moto's, with an empty bucket."""
+    """Moto's, with a bucket: all servers of this process have it in common."""
     from moto.server import ThreadedMotoServer
 
     port = free_port()
@@ -85,7 +85,7 @@ def s3() -> Iterator[Server]:
         'secret': 'nothing',
     }
     try:
-        fsspec.filesystem('s3', **options).mkdir(BUCKET)
+        fsspec.filesystem('s3', **options).makedirs(BUCKET, exist_ok=True)
         yield Server(f's3://{BUCKET}', port, options)
     finally:
         running.stop()
