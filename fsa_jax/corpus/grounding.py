@@ -188,9 +188,9 @@ _ANALYST = frozenset(
         'word',
     ]
 )  # stems every reasoning uses: no evidence
-_EVIDENCE = (
-    2  # content words of the reasoning that the review must share to carry an unnamed target
-)
+# What a reasoning must share with the review to carry a target that it does not name: so many content
+# words, or so many of them in one quotation. Of 100 reasonings about other reviews less than one does.
+_EVIDENCE, _EVIDENCE_QUOTED = 3, 2
 _SPACED = {i: ' ' for i in range(128) if not chr(i).isalnum()} | {ord("'"): None}
 _WORDS = re.compile(r'[^\W_]+')
 _PLACED = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # a word of `words`, apostrophes in it
@@ -198,6 +198,11 @@ _QUOTED = re.compile(
     r'"([^"\n]{2,400})"|“([^”\n]{2,400})”|(?<![\w\'])\'([^\'\n]{2,}(?:\'\w[^\'\n]*)*)\'(?!\w)|‘([^’\n]{2,400})’(?!\w)'
 )
 _ELLIPSIS = re.compile(r'\.\.+|…|\[[^\]]*\]|\s/\s')
+_DENIED = re.compile(
+    r"\b(?:does|did|do|is|are|was|were)(?:\s+not|n['’]t)\s+(?:\w+ly\s+)?"
+    r'(?:mention|address|discuss|specif|refer|comment|talk|speak|state)|\b(?:no|not|never|without)\s+(?:\w+\s+)?mention',
+    re.IGNORECASE,
+)
 _IMPLIED = re.compile(r'\bimpl(?:ied|icit)|\binferred\b|\bassumed\b', re.IGNORECASE)
 
 
@@ -259,25 +264,23 @@ class Source:
         """How the review carries an opinion target.
 
         verbatim: it stands there, but for case; normalised: all its content words do, in any form
-        and order; implicit: not named, but it shares a word, is a pronoun or a thing every review is
-        about, or the reasoning cites the review; unsupported: nothing of it is there.
+        and order; implicit: not named, but it shares a word, is a pronoun, the reasoning cites the
+        review, or every review is about it and the reasoning does not deny it; unsupported: nothing of
+        it is there.
         """
         if _stands_in(target.lower(), self.lower):
             return 'verbatim'
-        own = content_stems(target)
-        if self.holds(target) or (own and all(s in self.stems for s in own)):
+        named, own = words(target), content_stems(target)
+        joined = ''.join(named)
+        if self.holds(target) or (own and all(s in self.stems for s in own)) or self._joins(joined):
             return 'normalised'
-        named = set(words(target))
-        if (
-            implied
-            or not own
-            or named & _PRONOUNS
-            or any(s in self.stems for s in own if len(s) > 2)
-        ):
+        shares = any(s in self.stems for s in own if len(s) > 2)
+        if implied or not own or shares or not _PRONOUNS.isdisjoint(named):
             return 'implicit'
-        if any(w in _GENERIC or w.removesuffix('s') in _GENERIC for w in named):
+        if self._cites(reasoning, set(own)):
             return 'implicit'
-        return 'implicit' if self._cited(reasoning, set(own)) else 'unsupported'
+        general = any(w in _GENERIC or w.removesuffix('s') in _GENERIC for w in named)
+        return 'implicit' if general and not _DENIED.search(reasoning) else 'unsupported'
 
     def ground(self, target: str) -> str:
         """The words of the review that a target stands for, '' where there are none.
@@ -319,9 +322,16 @@ class Source:
         """Where each of `words` stands in the text."""
         return [m.span() for m in _PLACED.finditer(self.text)]
 
-    def _cited(self, reasoning: str, own: set[str]) -> bool:
+    def _joins(self, joined: str) -> bool:
+        """Whether the letters are those of a word or of two adjacent ones: `DoorDash`, `door dash`."""
+        return len(joined) >= _SPELT and any(
+            joined in (one, one + other) for one, other in zip(self.words, [*self.words[1:], ''])
+        )
+
+    def _cites(self, reasoning: str, own: set[str]) -> bool:
         """Whether the reasoning holds a quotation, or enough words, of the review."""
-        if any(content_stems(q) and self.quotes(q) for q in quotations(reasoning)):
+        quoted = (q for q in quotations(reasoning) if len(content_stems(q)) >= _EVIDENCE_QUOTED)
+        if any(map(self.quotes, quoted)):
             return True
         shared = {s for s in content_stems(reasoning) if len(s) > 2 and s in self.stems}
         return len(shared - _ANALYST - own) >= _EVIDENCE

@@ -28,6 +28,7 @@ _MOST_CUES = 1 / 3  # of the clauses of an implicit review
 _CLAUSE = re.compile(r'[.!?;:,\n]+|\b(?:and|but|although|though|while|however|whereas|yet)\b', re.I)
 _IMPLIED = re.compile(r'\b(?:imply|implie[sd]|implying|implicit\w*|implication|infer\w*)\b', re.I)
 _LAB_REVIEWS = 500  # of each domain
+_HELD_OUT = 1  # seed of the world that judges a labeller; cues.txt was made on seed 0
 
 
 def cue_score(text: str) -> float:
@@ -95,9 +96,13 @@ class Quality(NamedTuple):
     recall: float
 
 
-def lab_quality(by_analysis: bool) -> Quality:
-    """A labeller against the lab's truth: at least half of the opinions have no opinion words."""
-    world = World(LabConfig())
+def lab_quality(by_analysis: bool, seed: int = _HELD_OUT) -> Quality:
+    """A labeller against the truth of a world of `seed`: half of the opinions or more have no opinion words.
+
+    The seeds share their lexicon, so this says how stable the labeller is, not how it does on reviews
+    that people wrote.
+    """
+    world = World(LabConfig(seed=seed))
     reviews = [text for domain in DOMAINS for text in world.reviews(domain, _LAB_REVIEWS)]
     told = _lab_analyses(world, reviews) if by_analysis else by_cues
     labels = [bool(told(review.text)) for review in reviews]

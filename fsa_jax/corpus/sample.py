@@ -75,8 +75,8 @@ def _labeller(out: manifest.Output, config: ReviewsConfig) -> Labeller | None:
     quality = lab_quality(bool(config.implicit_from))
     source = 'an earlier analysis' if config.implicit_from else 'the cue score'
     say(
-        f"implicit by {source}: precision {quality.precision:.2f}, recall {quality.recall:.2f} on the lab's "
-        f'truth ({quality.implicit:,} of {quality.reviews:,} synthetic reviews are implicit)'
+        f'implicit by {source}: precision {quality.precision:.2f}, recall {quality.recall:.2f} on a '
+        f'held-out seed of the lab ({quality.implicit:,} of {quality.reviews:,} synthetic reviews are implicit)'
     )
     out.counts['implicit_labeller'] = {'source': source, **quality._asdict()}
     if config.implicit_from:

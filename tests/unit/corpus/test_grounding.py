@@ -20,6 +20,7 @@ REVIEW = (
         ('the leg', 'normalised'),
         ('head of the ball', 'normalised'),
         ('ball-head', 'normalised'),
+        ('ballhead', 'normalised'),
         ('ball head stability', 'implicit'),
         ('it', 'verbatim'),
         ('they', 'implicit'),
@@ -35,10 +36,27 @@ def test_support_of_a_target(target, support):
 def test_an_unnamed_target_is_implicit_where_the_reasoning_cites_the_review():
     source = Source(REVIEW)
     assert source.support('workmanship', '"the legs lock firmly" is praise.') == 'implicit'
-    assert source.support('workmanship', 'Sand on the beach shows it.') == 'implicit'
+    assert source.support('workmanship', 'Six used it on the beach, despite sand.') == 'implicit'
     assert source.support('workmanship', '"never broke once" is praise.') == 'unsupported'
+    assert source.support('workmanship', '"firmly" is praise.') == 'unsupported'
     assert source.support('workmanship', 'this is praise.') == 'unsupported'
     assert source.support('workmanship', 'this is praise.', implied=True) == 'implicit'
+
+
+def test_two_words_in_common_are_chance_not_evidence():
+    review = 'the tip left scratches on my ipad screen protector. it is such a shame.'
+    reasoning = 'The warranty does not cover the screen protector, which is negative.'
+    assert Source(review).support('warranty', reasoning) == 'unsupported'
+
+
+@pytest.mark.parametrize(
+    'said', ["doesn't explicitly address", 'does not mention', 'makes no mention of']
+)
+def test_what_the_teacher_says_the_review_is_silent_about_is_unsupported(said):
+    source = Source(REVIEW)
+    assert source.support('customer service', f'The review {said} it.') == 'unsupported'
+    cited = f'The review {said} it, but "the legs lock firmly" tells.'
+    assert source.support('customer service', cited) == 'implicit'
 
 
 def test_quotations_are_found_whatever_marks_them():

@@ -53,3 +53,10 @@ def test_the_labellers_are_better_than_chance_on_the_labs_truth():
     assert cues.recall > chance + 0.1
     assert told.precision > cues.precision
     assert told.recall > cues.recall
+
+
+def test_the_cues_do_as_well_on_a_seed_that_they_were_not_chosen_on():
+    held_out, tuned = lab_quality(by_analysis=False), lab_quality(by_analysis=False, seed=0)
+    assert held_out != tuned
+    assert held_out.precision == pytest.approx(tuned.precision, abs=0.05)
+    assert held_out.recall == pytest.approx(tuned.recall, abs=0.05)

@@ -268,3 +268,23 @@ def test_real_answers_within_the_rates_of_all(shared):
     assert sum(not p.opinions for p in parsed) <= 0.03 * count
     assert all(o.raw_sentiment and o.target for o in opinions)
     assert sum(bool(o.aspect) for o in opinions) > 0.98 * len(opinions)
+
+
+@pytest.mark.data
+def test_targets_of_real_answers_are_borne_by_their_own_reviews_and_not_by_others(shared):
+    """1 in 20 targets shares no word with its review, and most of these are implied, not made up."""
+    answers = list(
+        read_generations(shared / 'data/corpus', kind='analysis', validation_fraction=0.0)
+    )
+    others = answers[7:] + answers[:7]
+
+    def unsupported(reviews):
+        found = [
+            opinion.target_support
+            for answer, review in zip(answers, reviews)
+            for opinion in parse_analysis(answer.output, review.input).opinions
+        ]
+        return found.count('unsupported') / len(found)
+
+    assert 0 < unsupported(answers) < 0.05
+    assert unsupported(others) > 0.6

@@ -136,7 +136,9 @@ def test_the_implicit_share_is_exact_by_cues_and_by_analysis(tmp_path, capsys):
             tmp_path / 'reviews.json', tmp_path / f'{share}', size=90, implicit_share=share
         )
         assert sum('awful' not in review.text for review in drawn) == round(90 * share)
-    assert 'implicit by the cue score: precision 0.' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'implicit by the cue score: precision 0.' in said
+    assert 'on a held-out seed of the lab' in ' '.join(said.split())
     said = Opinion('soup', 'taste', 'Negative', reasoning='It is implied.')
     answers = [Generation('', 'analysis', text, analysis.render([said])) for text in texts[:30]]
     plain = analysis.render([Opinion('soup', 'taste', 'Negative', reasoning='It says so.')])
