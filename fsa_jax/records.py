@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from fsa_jax.errors import UserError
 
 R = TypeVar('R')
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=vars)
 
 Polarity = Literal['positive', 'neutral', 'negative', 'conflict']
 POLARITIES: tuple[str, ...] = ('positive', 'neutral', 'negative', 'conflict')
@@ -156,7 +157,7 @@ class Prediction:
 
 def to_json(record: Any) -> str:
     """One line of JSON, keys in field order."""
-    return json.dumps(vars(record), ensure_ascii=False, default=vars)
+    return _ENCODER.encode(vars(record))
 
 
 def from_json(kind: type[R], line: str, where: str) -> R:

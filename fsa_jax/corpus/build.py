@@ -141,7 +141,8 @@ def _few_collections() -> Iterator[None]:
 
 
 def _count(built: _Built, read: Examined, decision: Decision) -> None:
-    built.reasons.update(decision.reasons)
+    for code in decision.reasons:
+        built.reasons[code] += 1
     built.rejected += decision.example is None
     built.again += decision.again
     built.quality.add(read, decision)

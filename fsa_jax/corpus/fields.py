@@ -7,7 +7,8 @@ whole opinion on one line with `--`, a comma or a blank between its fields.
 import difflib
 import functools
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 FIELDS = ('target', 'aspect', 'sentiment', 'reasoning')  # in the order of a block
 _ALIASES = {
@@ -65,8 +66,7 @@ _CHAT = re.compile(
 _RULE = re.compile(r'\s*[-–—=_*~#.•\s]{3,}$')
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field of an opinion; `number` is that of its label or list item, `value` without markup."""
 
     name: str
@@ -94,12 +94,12 @@ def fields(line: str) -> list[Field]:
     """The fields of a line, in their order; empty where the line opens with none."""
     if ':' not in line and '：' not in line:
         bare = _BARE.match(line[:_LABEL_LENGTH])  # cut before its colon
-        return [_field(field_name(bare[1])[0], '', bare[2], '', [])] if bare else []
+        return [_field(field_name(bare[1])[0], '', bare[2])] if bare else []
     line = ' '.join(line.split())
     usual = _USUAL.match(line)
     if usual and line.find(':', usual.end()) < 0:
         name = 'target' if usual[1] else line[: usual.end() - 2].lower()
-        return [_field(name, line[usual.end() :], usual[1], '', [])]
+        return [_field(name, line[usual.end() :], usual[1])]
     head = _LABEL.match(line[:_LABEL_LENGTH])
     name, misspelt = field_name(head['label']) if head else ('', False)
     if head is None or not name:
@@ -134,7 +134,9 @@ def cut_label(line: str) -> list[Field]:
     ]
 
 
-def _field(name: str, value: str, number: str | None, remark: str, forms: list[str]) -> Field:
+def _field(
+    name: str, value: str, number: str | None, remark: str = '', forms: Sequence[str] = ()
+) -> Field:
     return Field(name, plain(value), int(number) if number else None, remark, tuple(forms))
 
 

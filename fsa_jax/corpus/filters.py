@@ -175,7 +175,7 @@ class Filters:
     def decide(self, read: Examined, duplicate: bool) -> Decision:
         """The example that becomes of an answer, or why there is none."""
         opinions, problems, corrected = self._corrected(read)
-        failing = [bool(set(codes) - self._off) for codes in problems]
+        failing = [not self._off.issuperset(codes) for codes in problems]
         if self.config.filter == 'keep' or self._raw:
             kept, lost = opinions, tuple[Opinion, ...]()
         else:

@@ -6,7 +6,9 @@ the very threshold one in a hundred is missed. The table of bands is ours: it ta
 the memory of the library's index.
 """
 
+import math
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -47,6 +49,28 @@ class NearDuplicates:
         whole = len(values) // self._rows * self._rows
         bands = values[:whole].reshape(-1, self._rows) @ _MIX[: self._rows]
         return (bands + _MIX[: len(bands)]).tolist()
+
+
+def near_copies(texts: Sequence[Sequence[str]], threshold: float) -> int:
+    """How many of a few texts, each as its words, nearly repeat one before them that does not.
+
+    Exact: two sets that alike share one of their rarest members (prefix filter, Chaudhuri et al.,
+    ICDE 2006).
+    """
+    sets = [shingles(text) for text in texts if text]
+    common = Counter(shingle for own in sets for shingle in own)
+    holders: dict[str, list[set[str]]] = defaultdict(list)
+    copies = 0
+    for own in sets:
+        rarest = sorted(own, key=lambda shingle: (common[shingle], shingle))
+        prefix = rarest[: len(own) - math.ceil(threshold * len(own)) + 1]
+        near = {id(other): other for shingle in prefix for other in holders[shingle]}
+        if any(jaccard(own, other) >= threshold for other in near.values()):
+            copies += 1
+            continue
+        for shingle in prefix:
+            holders[shingle].append(own)
+    return copies
 
 
 def shingles(words: Sequence[str]) -> set[str]:

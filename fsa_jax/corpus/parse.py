@@ -11,7 +11,7 @@ that the token limit cut are not, and each of these leaves its code. Nothing rai
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsa_jax.corpus import fields, values
@@ -182,7 +182,7 @@ class _Reader:
             self._carry_over()
         assert self.block is not None
         if item.remark and not item.value and not says_implied(item.remark):
-            item = replace(item, value=item.remark)  # `Opinion Target 1 (kettle):`
+            item = item._replace(value=item.remark)  # `Opinion Target 1 (kettle):`
         old = getattr(self.block, item.name)
         joined = f'{old} {item.value}' if item.name == 'reasoning' and old else item.value
         setattr(self.block, item.name, joined)

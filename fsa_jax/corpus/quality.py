@@ -7,15 +7,15 @@ near-copies) is measured on a seeded sample of one size, so that corpora of diff
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsa_jax.corpus.filters import Decision, Examined
 from fsa_jax.corpus.grounding import SUPPORTS
-from fsa_jax.corpus.near_duplicates import NearDuplicates
+from fsa_jax.corpus.near_duplicates import near_copies
 from fsa_jax.corpus.words import words
-from fsa_jax.records import SENTIMENT_LEVELS
+from fsa_jax.records import SENTIMENT_LEVELS, Opinion
 
 SAMPLE = 1000  # answers of a kind in the sample
 NEAR = 0.8  # share of word triples in common that makes a near-copy
@@ -99,9 +99,7 @@ class Quality:
         _count(kind, read, decision, codes)
         rank = _rank(self._seed, answer.id, answer.kind)
         if kind.sample.wants(rank):
-            targets = [' '.join(words(o.target)) for o in read.opinions]
-            aspects = [' '.join(words(o.aspect)) for o in read.opinions]
-            kind.sample.add(rank, (words(answer.output), targets, aspects))
+            kind.sample.add(rank, (answer.output, read.opinions))
         for code in codes or ('as it is',):
             shown = self._shown.setdefault(f'{answer.kind}/{code}', _Sample(self._examples))
             if shown.wants(rank):
@@ -115,7 +113,7 @@ class Quality:
             'teachers': dict(self._teachers.most_common()),
             'domains': dict(self._domains.most_common()),
             'kinds': {
-                name: _summary(self._kinds[name], words=bool(self._examples))
+                name: _summary(self._kinds[name], named=bool(self._examples))
                 for name in sorted(self._kinds)
             },
         }
@@ -132,8 +130,10 @@ def _count(kind: _Kind, read: Examined, decision: Decision, codes: Sequence[str]
     kind.truncated += read.truncated
     kind.stray += not _STRAY.isdisjoint(read.cut)
     kind.length_ratio += read.length_ratio
-    kind.reasons.update(codes)
-    kind.forms.update(read.forms)
+    for code in codes:
+        kind.reasons[code] += 1
+    for form in read.forms:
+        kind.forms[form] += 1
     kind.false_quotations += read.quotations[0]
     kind.quotations += read.quotations[1]
     if read.answer.kind != 'analysis':
@@ -174,7 +174,7 @@ def _example(read: Examined, decision: Decision) -> dict[str, Any]:
         'answer': read.answer.output.strip(),
         'target': decision.example.target if decision.example else '',
         'opinions': [
-            asdict(opinion) | {'problems': codes}
+            vars(opinion) | {'problems': codes}
             for opinion, codes in zip(read.opinions, read.opinion_problems)
         ],
         'codes': _codes(read, decision),
@@ -185,8 +185,8 @@ def _example(read: Examined, decision: Decision) -> dict[str, Any]:
 # The sums
 
 
-def _summary(kind: _Kind, words: bool) -> dict[str, Any]:
-    """The rates of a kind; without `words` no target and no aspect is named."""
+def _summary(kind: _Kind, named: bool) -> dict[str, Any]:
+    """The rates of a kind; without `named` no target and no aspect is named."""
     count = kind.answers
     result: dict[str, Any] = {
         'answers': count,
@@ -195,7 +195,7 @@ def _summary(kind: _Kind, words: bool) -> dict[str, Any]:
         'truncated': _ratio(kind.truncated, count),
         'with_stray_lines': _ratio(kind.stray, count),
         'reasons': {code: _ratio(n, count) for code, n in kind.reasons.most_common()},
-        'diversity': _diversity(kind.sample.items(), words),
+        'diversity': _diversity(kind.sample.items(), named),
     }
     if not kind.opinions:
         return result | {'length_ratio': kind.length_ratio / count}
@@ -233,14 +233,18 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _diversity(sample: list[tuple[list[str], list[str], list[str]]], words: bool) -> dict[str, Any]:
-    """What is distinct in a sample: shares of n-grams, targets and aspects; near-copies."""
-    texts = [own for own, _, _ in sample]
-    targets = Counter(t for _, found, _ in sample for t in found)
-    aspects = Counter(a for _, _, found in sample for a in found if a)
+def _diversity(sample: list[tuple[str, tuple[Opinion, ...]]], named: bool) -> dict[str, Any]:
+    """What is distinct in a sample: shares of n-grams, targets and aspects; near-copies.
+
+    With `named` the most frequent targets and aspects are listed.
+    """
+    texts = [words(output) for output, _ in sample]
+    opinions = [opinion for _, found in sample for opinion in found]
+    targets = Counter(' '.join(words(o.target)) for o in opinions)
+    aspects = Counter(aspect for o in opinions if (aspect := ' '.join(words(o.aspect))))
     result: dict[str, Any] = {
         'sample': len(sample),
-        'near_copies': _ratio(_near_copies(texts), len(texts)),
+        'near_copies': _ratio(near_copies(texts, NEAR), len(texts)),
         'distinct_ngrams': {str(n): _distinct(texts, n) for n in (1, 2, 3)},
     }
     if targets:
@@ -248,7 +252,7 @@ def _diversity(sample: list[tuple[list[str], list[str], list[str]]], words: bool
             'distinct_targets': _ratio(len(targets), targets.total()),
             'distinct_aspects': _ratio(len(aspects), aspects.total()),
         }
-    if targets and words:
+    if targets and named:
         result |= {
             'targets': dict(targets.most_common(_TOP)),
             'aspects': dict(aspects.most_common(_TOP)),
@@ -258,15 +262,9 @@ def _diversity(sample: list[tuple[list[str], list[str], list[str]]], words: bool
 
 def _distinct(texts: Iterable[list[str]], n: int) -> float:
     """Distinct n-grams over all n-grams (distinct-n, Li et al. 2016)."""
-    grams = Counter(gram for text in texts for gram in _ngrams(text, n))
-    return _ratio(len(grams), grams.total())
-
-
-def _ngrams(text: list[str], n: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(text[i:] for i in range(n)))
-
-
-def _near_copies(texts: list[list[str]]) -> int:
-    """How many texts nearly repeat one before them."""
-    seen = NearDuplicates(NEAR, lambda number: texts[number])
-    return sum(seen.add(number, text) is not None for number, text in enumerate(texts) if text)
+    grams: set[tuple[str, ...]] = set()
+    total = 0
+    for text in texts:
+        grams.update(zip(*(text[i:] for i in range(n))))
+        total += max(0, len(text) - n + 1)
+    return _ratio(len(grams), total)

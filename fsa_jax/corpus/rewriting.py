@@ -187,7 +187,7 @@ def _copied(own: list[str], source: Source) -> float:
     if len(own) < _COPY:
         return float(bool(own) and f' {" ".join(own)} ' in source.joined)
     runs, there = list(_runs(own)), set(_runs(source.words))
-    return sum(run in there for run in runs) / len(runs)
+    return sum(map(there.__contains__, runs)) / len(runs)
 
 
 def _runs(own: list[str]) -> Iterator[tuple[str, ...]]:
