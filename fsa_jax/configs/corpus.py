@@ -28,6 +28,10 @@ class CorpusConfig(Config):
     answers: str = knob(
         '', 'folder of `fsa teach`, or published answers in any known form (file or folder)'
     )
+    again: str = knob(
+        '',
+        'answers of the reviews in again/, asked once more: a good one replaces the first answer',
+    )
     kinds: tuple[str, ...] = knob(PROMPT_KINDS, 'prompt kinds that are taken')
     domains: tuple[str, ...] = knob((), 'domains that are taken; empty: all')
     size: int = knob(

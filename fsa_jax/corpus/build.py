@@ -14,9 +14,10 @@ One pass, answer by answer; of each only some hashes stay in memory.
 import gc
 import hashlib
 import heapq
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,8 @@ def run(out: manifest.Output | None, corpus: CorpusConfig, config: FilterConfig)
         )
     if corpus.targets == 'raw' and config.filter == 'correct':
         raise UserError("FilterConfig.filter='correct' needs CorpusConfig.targets='clean'")
-    answers = out.read('answers', corpus.answers)
+    named = {'again': corpus.again, 'answers': corpus.answers}  # the first good answer counts
+    answers = [out.read(name, path) for name, path in named.items() if path]
     built = _build(out, answers, corpus, config)
     quality = built.quality.summary()
     if corpus.truth:
@@ -91,7 +93,7 @@ class _Built:
 
 
 def _build(
-    out: manifest.Output, answers: Path, corpus: CorpusConfig, config: FilterConfig
+    out: manifest.Output, answers: Sequence[Path], corpus: CorpusConfig, config: FilterConfig
 ) -> _Built:
     chosen = _Chosen(answers, corpus)
     denied = self_check.read_verdicts(config.self_check, out) if config.self_check else {}
@@ -108,7 +110,8 @@ def _build(
             read = examine(answer, review, config, denied.get(answer.id, ()))
             key = hash((place, answer.kind, answer.teacher))
             decision = filters.decide(read, key in seen)
-            seen.add(key)
+            if decision.example is not None:
+                seen.add(key)
             _count(built, read, decision)
             if decision.example is not None:
                 split = 'validation' if place < corpus.validation_fraction * _WHOLE else 'train'
@@ -124,7 +127,7 @@ def _build(
                 bar.update(_STEP, kept=f'{built.written.total() / built.answers:.0%}')
     if not built.answers:
         raise UserError(
-            f'no answers of kinds {corpus.kinds} and domains {corpus.domains or "any"} in {answers}'
+            f'no answers of kinds {corpus.kinds} and domains {corpus.domains or "any"} in {corpus.answers}'
         )
     return built
 
@@ -155,8 +158,8 @@ class _Chosen:
     smaller corpus is part of a larger one, and its split the same.
     """
 
-    def __init__(self, path: Path, config: CorpusConfig):
-        self._path, self._config = path, config
+    def __init__(self, paths: Sequence[Path], config: CorpusConfig):
+        self._paths, self._config = paths, config
         self.total: int | None = None
         self._highest = _WHOLE
         if config.size:
@@ -171,7 +174,7 @@ class _Chosen:
 
     def _all(self) -> Iterator[tuple[Generation, str, int]]:
         kinds, domains = self._config.kinds, self._config.domains
-        for answer, review in read_answers(self._path):
+        for answer, review in itertools.chain.from_iterable(map(read_answers, self._paths)):
             if answer.kind in kinds and (not domains or answer.domain in domains):
                 yield answer, review, place_of(review)
 

@@ -249,6 +249,33 @@ def test_a_duplicate_answer_is_rejected(tmp_path):
     assert rejects(folder)[0]['reasons'] == ['duplicate']
 
 
+def test_a_rejected_answer_leaves_its_place_to_the_next(tmp_path):
+    rows = [Generation('1', 'rewriting', REVIEW, text) for text in ('I like it.', REWRITING)]
+    write_jsonl(tmp_path / 'answers.jsonl', rows)
+    folder = build(tmp_path / 'corpus', tmp_path / 'answers.jsonl')
+    assert [e.target for e in examples(folder)] == [REWRITING]
+
+
+def test_an_answer_asked_again_replaces_the_first_one_where_it_is_good(tmp_path):
+    def answers(name, *outputs):
+        path = tmp_path / name
+        write_jsonl(
+            path,
+            [
+                Generation(f'{n}', 'analysis', f'{REVIEW} {n}', text)
+                for n, text in enumerate(outputs)
+            ],
+        )
+        return path
+
+    first = answers('first.jsonl', ANALYSIS + MADE_UP, ANALYSIS + MADE_UP, ANALYSIS)
+    again = answers('again.jsonl', ANALYSIS, 'Sorry.')
+    folder = build(tmp_path / 'corpus', first, {'again': str(again)}, {'filter': 'correct'})
+    assert [(e.id, len(e.opinions)) for e in examples(folder)] == [('0', 2), ('1', 2), ('2', 2)]
+    assert ['unsupported_target' in e.flags for e in examples(folder)] == [False, True, False]
+    assert {r['id']: r['reasons'] for r in rejects(folder) if r['rejected']}['0'][-1] == 'duplicate'
+
+
 def test_the_prompt_before_a_published_review_bears_no_target(tmp_path):
     answers = tmp_path / 'answers.json'
     row = {'prompt': 'Mind the shutter: ', 'Text': REVIEW, 'llama_response': ANALYSIS + MADE_UP}
