@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fsa_jax.corpus.near_duplicates import NearDuplicates, jaccard, shingles
+from fsa_jax.corpus.near_duplicates import NearDuplicates, jaccard, near_copies, shingles
 
 RANDOM = random.Random(0)
 WORDS = [f'w{i}' for i in range(500)]
@@ -47,3 +47,14 @@ def test_texts_shorter_than_a_shingle():
     kept = {1: ['a'], 2: ['b']}
     index = NearDuplicates(0.8, kept.__getitem__)
     assert [index.add(1, ['a']), index.add(2, ['b']), index.add(3, ['a'])] == [None, None, 1]
+
+
+@pytest.mark.parametrize('threshold', [0.5, 0.8, 1.0])
+def test_near_copies_are_those_of_all_pairs(threshold):
+    firsts = [RANDOM.choices(WORDS, k=RANDOM.randint(1, 60)) for _ in range(40)]
+    texts = [_edited(RANDOM.choice(firsts), RANDOM.randint(0, 5)) for _ in range(200)] + [[]]
+    kept = []
+    for own in map(shingles, texts[:-1]):
+        if all(jaccard(own, other) < threshold for other in kept):
+            kept.append(own)
+    assert 10 < near_copies(texts, threshold) == len(texts) - 1 - len(kept)
