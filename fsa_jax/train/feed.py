@@ -1,5 +1,6 @@
 """Batches on their way to the devices: made and sent by a thread, a few steps ahead."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,9 +36,9 @@ class Fed:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(rows, encoder slots, decoder slots) of the whole batch."""
-        microbatches, rows, source = self.arrays['encoder_input_tokens'].shape
-        return microbatches * rows, source, self.arrays['decoder_target_tokens'].shape[-1]
+        """(rows, encoder slots, decoder slots) of the whole batch, of all seeds that train together."""
+        *rows, source = self.arrays['encoder_input_tokens'].shape
+        return math.prod(rows), source, self.arrays['decoder_target_tokens'].shape[-1]
 
 
 class Feed:

@@ -1,17 +1,27 @@
 """Seeds that train together: each is its run alone, the best are kept, and any can be taken out."""
 
+import errno
 import json
+import os
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from fsa_jax import manifest, stages
+from fsa_jax import flops, manifest, stages
 from fsa_jax.configs import ExportConfig, ImportConfig, TrainConfig
 from fsa_jax.errors import UserError
+from fsa_jax.partition import Partition
+from fsa_jax.train import seeds_loop
 from fsa_jax.train.checkpoint import open_model
+from fsa_jax.train.feed import Feed
+from fsa_jax.train.goodput import KINDS
+from fsa_jax.train.job import prepare
 from fsa_jax.train.state import GroupState, TrainState
+from fsa_jax.train.watchdog import Watchdog
 from tests import training
 
 SEEDS = (42, 52, 62)
@@ -105,29 +115,133 @@ def test_a_seed_has_to_be_named(group, alone):
         open_model(alone[42]).load_params(seed=42)
 
 
+class Died(BaseException):
+    """Stands for a kill: nothing handles it."""
+
+
+def kill(monkeypatch, where, name, call):
+    """Makes the `call`th call of a function die; returns the list of its calls."""
+    function, calls = getattr(where, name), []
+
+    def dies(*arguments, **knobs):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise Died
+        return function(*arguments, **knobs)
+
+    monkeypatch.setattr(where, name, dies)
+    return calls
+
+
+def assert_same_group(run, unbroken):
+    for seed in SEEDS:
+        ours, theirs = (open_model(f).load_params(seed=seed) for f in (run, unbroken))
+        assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+        lines = [
+            (f / f'seed-{seed}' / 'metrics.jsonl').read_text().splitlines() for f in (run, unbroken)
+        ]
+        written = [training.comparable([json.loads(x) for x in of_run]) for of_run in lines]
+        assert written[0] == written[1]
+    assert manifest.read(run)['counts'] == manifest.read(unbroken)['counts']
+
+
 def test_a_killed_group_resumes_at_its_epoch(packed, cache, group, tmp_path, monkeypatch):
     """The second run begins at the last evaluated epoch, and ends where one run does."""
-    from fsa_jax.train import seeds_loop
-
-    offer = seeds_loop.ranked
-    calls = []
-
-    def dies(values, metric):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return offer(values, metric)
-
-    monkeypatch.setattr(seeds_loop, 'ranked', dies)
-    with pytest.raises(KeyboardInterrupt):
+    calls = kill(monkeypatch, seeds_loop, 'ranked', 3)
+    with pytest.raises(Died):
         training.train(packed, tmp_path / 'run', cache, seeds=SEEDS, **KNOBS)
     training.train(packed, tmp_path / 'run', cache, seeds=SEEDS, **KNOBS)
     assert len(calls) == 3 + 2
-    for seed in SEEDS:
-        ours, theirs = (open_model(f).load_params(seed=seed) for f in (tmp_path / 'run', group))
-        assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
-        written = [rows(f / f'seed-{seed}', 'loss') for f in (tmp_path / 'run', group)]
-        assert [r['loss'] for r in written[0]] == [r['loss'] for r in written[1]]
+    assert_same_group(tmp_path / 'run', group)
+
+
+def test_a_finished_group_keeps_its_best_alone(group):
+    kept = list((group / 'checkpoints').iterdir())
+    assert {step.name for step in kept} == {'18', '24'}
+    for step in kept:
+        assert {p.name for p in step.iterdir() if p.is_dir()} == {'params', 'checksums'}
+    assert not (group / '.training').exists()
+
+
+@pytest.fixture(scope='module')
+def at_its_end(packed, cache, tmp_path_factory):
+    """A group that was killed after its last checkpoint, before it dropped anything."""
+    output = tmp_path_factory.mktemp('end') / 'run'
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, seeds_loop.GroupTraining, '_drop_training', 1)
+        with pytest.raises(Died):
+            training.train(packed, output, cache, seeds=SEEDS, **KNOBS)
+    return output
+
+
+@pytest.mark.parametrize('killed', ['before', 'between', 'after'])
+def test_a_group_killed_while_it_finishes_is_finished_by_the_next_start(
+    packed, cache, group, at_its_end, tmp_path, monkeypatch, killed
+):
+    """Before, between and after the two steps in which it drops what it needs no longer."""
+    run = shutil.copytree(at_its_end, tmp_path / 'run')
+    if killed == 'between':
+        (run / 'checkpoints' / '24' / 'training').rename(run / '.training')
+    if killed == 'after':
+        shutil.rmtree(run / 'checkpoints' / '24' / 'training')
+    steps = kill(monkeypatch, seeds_loop.GroupTraining, '_step', 0)
+    training.train(packed, run, cache, seeds=SEEDS, **KNOBS)
+    assert not steps  # nothing is trained again
+    assert not (run / '.training').exists()
+    assert not list((run / 'checkpoints').glob('*/training'))
+    assert_same_group(run, group)
+
+
+def test_on_a_full_disk_a_group_goes_on_with_the_last_good_checkpoint(
+    packed, cache, group, tmp_path, monkeypatch, capsys
+):
+    """The disk is full at the third epoch, and again at the last."""
+    save = ocp.CheckpointManager.save
+
+    def fails(self, step, **knobs):
+        if step in (18, 24):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(self, step, **knobs)
+
+    output = tmp_path / 'run'
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, 'save', fails)
+        with pytest.raises(UserError, match='step 24, the last, could not be saved: make room'):
+            training.train(packed, output, cache, seeds=SEEDS, **KNOBS)
+    assert 'checkpoint 18 was not saved: no space is left' in capsys.readouterr().err
+    assert open_model(output).group['best'].keys() == {str(seed) for seed in SEEDS}
+    # seeds.json is of the checkpoint that is there, not of those that are not
+    assert all(best['step'] <= 12 for best in open_model(output).group['best'].values())
+    training.train(packed, output, cache, seeds=SEEDS, **KNOBS)
+    assert_same_group(output, group)
+
+
+def test_a_group_has_the_clocks_and_the_watchdog_of_a_run_alone(
+    packed, cache, tmp_path, monkeypatch
+):
+    beats = []
+    monkeypatch.setattr(Watchdog, 'beat', lambda self, what: beats.append(what))
+    knobs = KNOBS | {'epochs': 1.0, 'profile_steps': (2, 3), 'save_minutes': 1e-9}
+    run = training.train(packed, tmp_path / 'run', cache, seeds=SEEDS, **knobs)
+    assert list((run / 'profile').rglob('*.xplane.pb'))
+    expected = {f'step {n}' for n in range(1, 7)} | {f'saving step {n}' for n in range(1, 7)}
+    assert expected | {'a batch of an evaluation'} == set(beats)
+    written = [rows(run / f'seed-{seed}', 'loss') for seed in SEEDS]
+    for row in written[0]:
+        assert sum(row[f'goodput/{kind}'] for kind in KINDS) == pytest.approx(1)
+    last = [{k: v for k, v in row[-1].items() if 'goodput/' in k} for row in written]
+    assert last[0]['goodput/evaluation'] == 0 < last[0]['goodput/compile']
+    assert last[0] == last[1] == last[2]
+    one = flops.train_step(open_model(run).config, 16, *shape(packed))
+    rate = written[0][-1]['model_flops_per_second'] / written[0][-1]['pairs_per_second']
+    assert rate == pytest.approx(one / 16, rel=1e-4)
+
+
+def shape(packed):
+    """(encoder slots, decoder slots) of every batch."""
+    every = training.configs(packed, packed, **KNOBS)
+    job = prepare(*every[:4], Partition.from_config(every[4]), every[5])
+    return Feed(job.rows, job.partition).at(0).shape[1:]
 
 
 def test_only_a_strictly_better_evaluation_is_kept():
