@@ -152,6 +152,7 @@ STAGES = {
             'a distilled student on labelled texts, with no fine-tuning',
             'fsa_jax.evaluate.zero_shot:run',
             (c.ZeroShotConfig,),
+            resumable=True,
             notes='fsa_jax.configs.zero_shot:notes',
         ),
         Stage(
@@ -262,3 +263,11 @@ def _place(output, stage: Stage, hosts: Hosts, overwrite: bool):
     if '://' not in str(output):
         return contextlib.nullcontext(manifest.Place(Path(output)))
     return load('fsa_jax.mirror:mirrored')(output, hosts, overwrite, stage.checkpoints)
+
+
+def run_once(name: str, configs: Sequence[c.Config], output: Path) -> Path:
+    """Runs a stage, as a part of another, into `output`; a finished one is left as it is."""
+    with contextlib.suppress(manifest.AlreadyDone):
+        progress.say(f'--- fsa {name} -> {output}')
+        run(name, configs, output)
+    return output

@@ -80,6 +80,15 @@ class Vocabulary:
             nl_space=config.nl_space,
         )
 
+    def as_config(self, path: Path | str) -> VocabularyConfig:
+        """The inverse of `from_config`, of a vocabulary whose spiece.model is at `path`."""
+        return VocabularyConfig(
+            path=str(path),
+            extra_ids=self.extra_ids,
+            newline_token=self.newline_token,
+            nl_space=self.nl_space,  # type: ignore[arg-type]
+        )
+
     @classmethod
     def load(cls, folder: Path | str) -> 'Vocabulary':
         """The inverse of `save`."""

@@ -15,12 +15,10 @@ the demo runs again. Control and student differ in one thing: where fine-tuning 
 
 import contextlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from fsa_jax import manifest, stages
 from fsa_jax.configs import (
-    Config,
     DecodeConfig,
     DemoConfig,
     ExportConfig,
@@ -78,14 +76,6 @@ def run(out: manifest.Output, demo: DemoConfig, lab: LabConfig, model: T5Config)
     say(f'export: {exported}')
 
 
-def _stage(name: str, configs: Sequence[Config], output: Path) -> Path:
-    """One stage run; a finished one is left as it is."""
-    with contextlib.suppress(manifest.AlreadyDone):
-        say(f'--- fsa {name} -> {output}')
-        stages.run(name, configs, output)
-    return output
-
-
 def _world(folder: Path, lab: LabConfig) -> Path:
     from fsa_jax.lab.files import write_world
 
@@ -129,8 +119,8 @@ def _pack(folder: Path, data: Path, vocabulary: Path, demo: DemoConfig) -> tuple
         target_length=0,
     )
     return (
-        _stage('pack', [corpus, words, TrainData()], folder / 'corpus'),
-        _stage('pack', [benchmark, words, TrainData()], folder / 'benchmark'),
+        stages.run_once('pack', [corpus, words, TrainData()], folder / 'corpus'),
+        stages.run_once('pack', [benchmark, words, TrainData()], folder / 'benchmark'),
     )
 
 
@@ -156,7 +146,7 @@ def _distil(folder: Path, corpus: Path, model: T5Config, demo: DemoConfig) -> Pa
         schedule='cosine',
         warmup=min(50, demo.distil_steps // 2),
     )
-    return _stage('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
+    return stages.run_once('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
 
 
 def _fine_tune(folder, benchmark, dataset, model, demo, seed, init: Path | None) -> Path:
@@ -177,14 +167,16 @@ def _fine_tune(folder, benchmark, dataset, model, demo, seed, init: Path | None)
         schedule='linear',
         weight_decay=0.01,
     )
-    return _stage('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
+    return stages.run_once('train', [train, model, rows, optimizer, MeshConfig(), _DECODE], folder)
 
 
 def _score(where: Path, name: str, benchmark: Path, dataset: str, tuned: Path) -> Path:
     predict = PredictConfig(model=str(tuned), data=str(benchmark), tasks=(f'fsa_{dataset}',))
-    predictions = _stage('predict', [predict, _DECODE, MeshConfig()], where / f'predictions-{name}')
+    predictions = stages.run_once(
+        'predict', [predict, _DECODE, MeshConfig()], where / f'predictions-{name}'
+    )
     score = ScoreConfig(predictions=str(predictions), baseline_data=str(benchmark))
-    return _stage('score', [score], where / f'scores-{name}')
+    return stages.run_once('score', [score], where / f'scores-{name}')
 
 
 def _report(folder: Path, demo: DemoConfig, distilled: Path, scores: dict[str, Path]) -> Path:
@@ -200,7 +192,7 @@ def _report(folder: Path, demo: DemoConfig, distilled: Path, scores: dict[str, P
         scores={name: str(path) for name, path in scores.items()},
         note=kind,
     )
-    return _stage('report', [report], folder / 'report')
+    return stages.run_once('report', [report], folder / 'report')
 
 
 def _export(folder: Path, demo: DemoConfig, scores: dict[str, Path]) -> Path:
@@ -213,10 +205,10 @@ def _export(folder: Path, demo: DemoConfig, scores: dict[str, Path]) -> Path:
     dataset, seed = demo.datasets[0], demo.seeds[0]
     tuned = folder / dataset / f'student-{seed}'
     score = scores[f'{dataset}/student/seed{seed}']
-    exported = _stage(
+    exported = stages.run_once(
         'export', [ExportConfig(model=str(tuned), scores=(str(score),))], folder / 'export'
     )
-    again = _stage('import', [ImportConfig(folder=str(exported))], folder / 'reimported')
+    again = stages.run_once('import', [ImportConfig(folder=str(exported))], folder / 'reimported')
     ours, theirs = (open_model(path).load_params() for path in (tuned, again))
     if not jax.tree.all(jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), ours, theirs)):
         raise UserError(f'{exported} does not hold the weights of {tuned}: the export is wrong')
