@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fsa_jax.configs import to_gin
@@ -33,6 +34,17 @@ def environment(devices: int = 1, **variables: str) -> dict[str, str]:
         'PYTHONPATH': str(REPOSITORY),
         **variables,
     }
+
+
+def kill_when(ready: Callable[[], bool], stage: str, *arguments: str) -> None:
+    """Starts `fsa STAGE …` and sends it SIGKILL as soon as something is so; it must not end before."""
+    command = [sys.executable, '-m', 'fsa_jax.cli', stage, *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY)
+    while process.poll() is None and not ready():
+        time.sleep(0.001)
+    process.kill()
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
 
 
 class Group:

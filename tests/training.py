@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from fsa_jax import configs as c
@@ -10,7 +11,9 @@ from fsa_jax import manifest, stages
 from fsa_jax.data.store import TokenBatch
 from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.model.t5 import Params, init_params
 from fsa_jax.records import Example
+from fsa_jax.train.checkpoint import write_model
 
 TARGETS = ('food', 'service', 'screen', 'battery life', 'waiter', 'pasta')
 OPINIONS = {'great': 'positive', 'very good': 'positive', 'slow': 'negative', 'bad': 'negative'}
@@ -23,6 +26,15 @@ STUDENT: dict[str, Any] = {
     'num_decoder_layers': 2,
     'num_heads': 2,
     'vocab_size': 304,
+}
+
+SMALLEST: dict[str, Any] = {
+    'd_model': 16,
+    'd_kv': 8,
+    'd_ff': 32,
+    'num_layers': 1,
+    'num_decoder_layers': 1,
+    'num_heads': 2,
 }
 
 
@@ -83,6 +95,16 @@ def pack(folder: Path, spiece: Path, tasks: dict[str, str] | None = None, train:
                     ids = [str(i) for i in range(count)]
                     w.write(TokenBatch.from_pairs(pairs, ids, examples if metric else None))
     return folder
+
+
+def noise(
+    folder: Path, vocabulary: Vocabulary, *, seed: int = 0, step: int = 0
+) -> tuple[c.T5Config, Params]:
+    """A model folder with random weights: its texts are noise, but each input has its own."""
+    config = c.T5Config(vocab_size=vocabulary.size, **SMALLEST)
+    params = jax.tree.map(lambda x: 2 * x, init_params(config, jax.random.key(seed)))
+    write_model(folder, config, vocabulary, params, step=step)
+    return config, params
 
 
 def configs(packed: Path, cache: Path, **knobs: Any) -> tuple[c.Config, ...]:

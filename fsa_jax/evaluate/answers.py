@@ -4,18 +4,18 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.data.store import TokenStore
 from fsa_jax.errors import UserError
 from fsa_jax.records import Prediction
-
-PREDICTIONS = 'predictions.jsonl'
 
 
 def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
     """The predictions of a file for the examples of `store`, one for each, in order.
 
     A .txt has an answer a line; a .jsonl objects with a 'prediction', and a 'sentence' that is
-    checked where there is one; a folder is one of `fsa predict`. UserError names the line.
+    checked where there is one; a folder is one of `fsa predict` or
+    `fsa in-context`. UserError names the line.
     """
     examples = list(store.examples())
     file = path / PREDICTIONS if path.is_dir() else path

@@ -12,7 +12,6 @@ Measures: 'classification' (accuracy of the polarity of gold targets, by likelih
 and predicting are the ordinary stages, so a stopped run goes on where it was.
 """
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -25,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import environment, manifest, stages
+from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.configs import (
-    Config,
     CrossDomainConfig,
     DecodeConfig,
     MeshConfig,
@@ -38,15 +37,13 @@ from fsa_jax.configs import (
     T5Config,
     TrainConfig,
     TrainData,
-    VocabularyConfig,
     ZeroShotConfig,
 )
 from fsa_jax.data.labels import TASK
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import labelled, score, zero_shot
 from fsa_jax.evaluate.classification import classify
-from fsa_jax.evaluate.predict import PREDICTIONS
-from fsa_jax.progress import say
+from fsa_jax.progress import say, track
 from fsa_jax.records import Prediction, read_jsonl, write_jsonl
 from fsa_jax.student import Student
 from fsa_jax.train.checkpoint import open_model
@@ -110,7 +107,11 @@ def _zero_shot(folder: Path, system: str, model: Path, data, config) -> list[Cel
                 done = list(read_jsonl(Prediction, file))
             else:
                 say(f'--- {system}: {measure} in {domain}, zero-shot')
-                (done,) = zero_shot.judge(student, rows, settings).values()
+                done = []
+                with track(measure, len(rows), 'rows') as bar:
+                    for chunk in zero_shot.judge(student, rows, settings):
+                        done += chunk
+                        bar.update(len(chunk))
                 _write(file, done)
             cells.append(_cell(system, measure, domain, done, config))
     return cells
@@ -176,29 +177,17 @@ def _fine_tuned(folder: Path, system: str, model: Path, data, config) -> list[Ce
     return cells
 
 
-def _stage(name: str, configs: Sequence[Config], output: Path) -> Path:
-    """One stage run; a finished one is left as it is."""
-    with contextlib.suppress(manifest.AlreadyDone):
-        say(f'--- fsa {name} -> {output}')
-        stages.run(name, configs, output)
-    return output
-
-
 def _pack(output: Path, model: Path, data: Path) -> Path:
-    words = open_model(model).vocabulary
-    vocabulary = VocabularyConfig(
-        path=str(model / 'vocabulary'),
-        extra_ids=words.extra_ids,
-        newline_token=words.newline_token,
-        nl_space=words.nl_space,  # type: ignore[arg-type]
-    )
+    vocabulary = open_model(model).vocabulary.as_config(model / 'vocabulary')
     labels = TrainData(
         path=str(data / 'train.json'),
         validation_path=str(data / 'dev.json'),
         test_fraction=0.0,
         task='atsa',
     )
-    return _stage('pack', [PackConfig(input_length=0, target_length=0), vocabulary, labels], output)
+    return stages.run_once(
+        'pack', [PackConfig(input_length=0, target_length=0), vocabulary, labels], output
+    )
 
 
 def _train(output: Path, model: Path, labels: Path, config: CrossDomainConfig) -> Path:
@@ -215,7 +204,9 @@ def _train(output: Path, model: Path, labels: Path, config: CrossDomainConfig) -
     )
     optimizer = OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.01)
     decode = DecodeConfig(batch_size=config.batch_size)
-    return _stage('train', [train, T5Config(), rows, optimizer, MeshConfig(), decode], output)
+    return stages.run_once(
+        'train', [train, T5Config(), rows, optimizer, MeshConfig(), decode], output
+    )
 
 
 def _predict(output: Path, model: Path, rows: list[Prediction], config) -> list[Prediction]:
@@ -224,7 +215,7 @@ def _predict(output: Path, model: Path, rows: list[Prediction], config) -> list[
     _write(texts, rows)
     predict = PredictConfig(model=str(model), input=str(texts), text_field='sentence')
     decode = DecodeConfig(batch_size=config.batch_size)
-    _stage('predict', [predict, decode, MeshConfig()], output)
+    stages.run_once('predict', [predict, decode, MeshConfig()], output)
     told = read_jsonl(Prediction, output / PREDICTIONS)
     return [dataclasses.replace(row, prediction=t.prediction) for row, t in zip(rows, told)]
 

@@ -1,22 +1,16 @@
 """The predict stage: text for every row of a task split, or of a user's own file, in order.
 
-Rows stream through in chunks that are read, decoded and written together; a mark beside the output
-says how far the whole chunks reach. After a kill the tail beyond it is cut off and the run goes on
-there, so the result is, byte for byte, that of a run that was never stopped.
+Rows stream through in chunks that are read, decoded and written together (evaluate/prediction_file.py),
+so that a killed run goes on where it was.
 """
 
-import collections
 import dataclasses
 import itertools
-import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fsa_jax import manifest, progress
-from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.compilation import cache_programs
 from fsa_jax.configs import DecodeConfig, MeshConfig, PredictConfig
 from fsa_jax.data.staging import staged
@@ -26,12 +20,10 @@ from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate.constraints import Constraints
 from fsa_jax.evaluate.inputs import read_rows
+from fsa_jax.evaluate.prediction_file import PredictionFile
 from fsa_jax.partition import Partition
-from fsa_jax.records import Prediction, to_json
+from fsa_jax.records import Prediction
 from fsa_jax.train.checkpoint import ModelFolder, open_model
-from fsa_jax.train.stopping import EXIT_STATUS, Stopper
-
-_MARK = '.predictions.mark.json'
 
 
 @dataclass(frozen=True)
@@ -73,27 +65,19 @@ def run(
     constraints = Constraints(model.vocabulary, config.categories) if config.constrained else None
     partition = Partition.from_config(mesh)
     out.devices = partition.mesh.devices.ravel()
-    with (
-        Stopper() as stopper,
-        _Writer(out) as writer,
-        progress.track('predict', total, 'rows', writer.rows) as bar,
-    ):
-        rows = itertools.islice(rows, writer.rows, None)
-        chunks = predict(rows, model, config, decode, partition, constraints, first=writer.rows)
-        for number, predictions in enumerate(chunks, 1):
-            writer.write(predictions)
-            bar.update(len(predictions))
-            if stopper.should_stop(number) and writer.rows < total:
-                progress.say(
-                    f'stopped by SIGTERM after row {writer.rows:,}; the same command goes on'
-                )
-                raise SystemExit(EXIT_STATUS)
+
+    def chunks(first: int) -> Iterator[list[Prediction]]:
+        left = itertools.islice(rows, first, None)
+        return predict(left, model, config, decode, partition, constraints, first=first)
+
+    with PredictionFile(out) as file:
+        file.fill('predict', total, chunks)
+    out.counts.update(rows=file.rows, seconds=round(file.seconds, 3), **file.flags)
     if constraints is not None:
         out.counts['spans_not_representable'] = constraints.unrepresentable
-    if writer.flags:
-        progress.say(
-            'rows flagged: ' + ', '.join(f'{n:,} {flag}' for flag, n in writer.flags.items())
-        )
+    if file.flags:
+        flagged = ', '.join(f'{n:,} {flag}' for flag, n in file.flags.items())
+        progress.say(f'rows flagged: {flagged}')
 
 
 def predict(
@@ -213,68 +197,3 @@ def _store_rows(store: TokenStore, length: int, vocabulary: Vocabulary) -> Itera
             flags=flags,
         )
         yield Row(input_ids, prediction)
-
-
-# ---------------------------------------------------------------------------------------------
-# Where predictions go
-
-
-class _Writer:
-    """Appends chunks to predictions.jsonl; `rows` is how many a killed run left whole.
-
-    Every process has all predictions; the main one writes them.
-    """
-
-    def __init__(self, out: manifest.Output):
-        self.path, self.mark = out.folder / PREDICTIONS, out.folder / _MARK
-        self.out = out
-        mark = out.hosts.first(self._read_mark)
-        self.rows: int = mark['rows']
-        self.flags = collections.Counter(mark['flags'])
-        self.file = None
-        if out.hosts.main:
-            self.file = open(self.path, 'ab')  # noqa: SIM115 - closed by __exit__
-            self.file.truncate(mark['bytes'])
-
-    def _read_mark(self) -> dict[str, Any]:
-        empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'flags': {}}
-        if not self.mark.exists():
-            return empty
-        mark = json.loads(self.mark.read_text())
-        if mark['inputs'] != self.out.inputs:
-            changed = [k for k, v in self.out.inputs.items() if mark['inputs'].get(k) != v]
-            raise UserError(
-                f'--output={self.out.folder} was begun from another {" and ".join(changed)} (its '
-                'hash differs); choose another folder or --overwrite'
-            )
-        whole = self.path.exists() and self.path.stat().st_size >= mark['bytes']
-        return mark if whole else empty
-
-    def __enter__(self):
-        return self
-
-    def write(self, predictions: list[Prediction]) -> None:
-        """Appends one chunk; on return it is on disk and marked."""
-        self.rows += len(predictions)
-        self.flags.update(flag for p in predictions for flag in p.flags)
-        if self.file is None:
-            return
-        lines = ''.join(to_json(p) + '\n' for p in predictions)
-        self.file.write(lines.encode('utf-8', 'replace'))
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        mark = {
-            'inputs': self.out.inputs,
-            'rows': self.rows,
-            'bytes': self.file.tell(),
-            'flags': self.flags,
-        }
-        manifest.write_atomic(self.mark, json.dumps(mark))
-
-    def __exit__(self, kind, *_):
-        if self.file is None:
-            return
-        self.file.close()
-        if kind is None:
-            self.out.counts.update(rows=self.rows, **self.flags)
-            self.mark.unlink(missing_ok=True)

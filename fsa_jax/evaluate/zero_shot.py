@@ -8,12 +8,12 @@ Writes `predictions.jsonl` (records.Prediction, one line a row and method) and `
      "note": …, "settings": {…}, "machine": {…}, "versions": {…}}
 
 Mode 'extract' writes what `fsa predict` and `fsa score` would: pairs of a term and a polarity out of
-generated analyses, under the same scorer.
+generated analyses, under the same scorer. A killed run goes on after the last chunk that is whole.
 """
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ from fsa_jax.errors import UserError
 from fsa_jax.evaluate import score
 from fsa_jax.evaluate.classification import classify, print_table
 from fsa_jax.evaluate.labelled import read_rows
-from fsa_jax.evaluate.predict import PREDICTIONS
-from fsa_jax.progress import track
-from fsa_jax.records import SENTIMENT_LEVELS, Prediction, write_jsonl
+from fsa_jax.evaluate.prediction_file import PredictionFile
+from fsa_jax.records import SENTIMENT_LEVELS, Prediction, read_jsonl
 from fsa_jax.student import Found, Student
 from fsa_jax.student.sentiment import SentimentScorer
 
-_CHUNK = 256  # rows between two steps of the progress bar
+_CHUNK = 256  # rows written together: what a kill can cost
 Rows = Sequence[Prediction]
 
 
@@ -45,11 +44,13 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
         batch_size=config.batch_size,
         input_length=config.input_length,
     )
-    by_method = judge(student, rows, config)
-    predictions = [row for rows in by_method.values() for row in rows]
-    write_jsonl(out.folder / PREDICTIONS, predictions)
-    task = rows[0].task
-    entry = scores(by_method, config)
+    task, total = rows[0].task, len(rows) * len(methods(config))
+    with PredictionFile(out) as file:
+        file.fill('zero-shot', total, lambda first: judge(student, rows, config, first))
+        by_method: dict[str, list[Prediction]] = {method: [] for method in methods(config)}
+        for row in read_jsonl(Prediction, file.path):
+            by_method[row.extra['method']].append(row)
+        entry = scores(by_method, config)
     content = {
         'tasks': {task: entry},
         'note': config.note,
@@ -59,7 +60,7 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
     manifest.write_atomic(out.folder / score.SCORES, text + '\n')
-    out.counts.update(rows=len(rows), methods=len(by_method))
+    out.counts.update(rows=len(rows), methods=len(by_method), **file.flags)
     if config.mode == 'extract':
         score.print_table({task: entry})
     else:
@@ -73,23 +74,22 @@ def _settings(config: ZeroShotConfig) -> dict[str, Any]:
     }
 
 
-def judge(student: Student, rows: Rows, config: ZeroShotConfig) -> dict[str, list[Prediction]]:
-    """The rows, filled in, by method; `extra` says how sure it is, or what was generated."""
-    fill = {
-        'sentence': {'score': _score_texts, 'generate': _generate_texts},
-        'aspect': {'score': _score_targets},
-        'extract': {'generate': _extract},
-    }[config.mode]
-    wanted = [m for m in fill if config.mode != 'sentence' or config.method in (m, 'both')]
-    found: dict[str, list[Prediction]] = {}
-    for method in wanted:
-        found[method] = []
-        with track(f'zero-shot: {method}', len(rows), 'rows') as bar:
-            for first in range(0, len(rows), _CHUNK):
-                chunk = rows[first : first + _CHUNK]
-                found[method] += fill[method](student, chunk, config)
-                bar.update(len(chunk))
-    return found
+def methods(config: ZeroShotConfig) -> list[str]:
+    """The methods that a mode has, and of 'sentence' those that are asked for."""
+    return [
+        m for m in _FILL[config.mode] if config.mode != 'sentence' or config.method in (m, 'both')
+    ]
+
+
+def judge(
+    student: Student, rows: Rows, config: ZeroShotConfig, first: int = 0
+) -> Iterator[list[Prediction]]:
+    """The rows, filled in, a chunk at a time, method after method, but for the `first` ones; `extra`
+    names the method, and says how sure it is, or what was generated."""
+    for number, method in enumerate(methods(config)):
+        fill = _FILL[config.mode][method]
+        for start in range(max(0, first - number * len(rows)), len(rows), _CHUNK):
+            yield fill(student, rows[start : start + _CHUNK], config)
 
 
 def scores(by_method: dict[str, list[Prediction]], config: ZeroShotConfig) -> dict[str, Any]:
@@ -163,3 +163,10 @@ def _filled(row: Prediction, text: str, method: str, flags=(), **extra: Any) -> 
     return dataclasses.replace(
         row, prediction=text, flags=(*row.flags, *flags), extra={**kept, 'method': method, **extra}
     )
+
+
+_FILL: dict[str, dict[str, Callable[[Student, Rows, ZeroShotConfig], list[Prediction]]]] = {
+    'sentence': {'score': _score_texts, 'generate': _generate_texts},
+    'aspect': {'score': _score_targets},
+    'extract': {'generate': _extract},
+}

@@ -15,6 +15,7 @@ from fsa_jax.decode.grammar import MAX_TERM_WORDS, WORD, Grammar
 from fsa_jax.errors import UserError
 from fsa_jax.model.t5 import init_params
 from fsa_jax.records import POLARITIES
+from tests import training
 
 CATEGORIES = ('food quality', 'service general', 'food prices', 'food')
 PLAIN = ('the', 'food', 'was', 'great', 'but', 'service', 'slow', 'screen', 'battery', 'very')
@@ -58,15 +59,7 @@ def vocabulary(tmp_path_factory):
 @pytest.fixture(scope='module')
 def random_student(vocabulary):
     """(generate, config): texts of a model with random weights, that seldom ends by itself."""
-    config = T5Config(
-        vocab_size=vocabulary.size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_decoder_layers=1,
-        num_heads=2,
-    )
+    config = T5Config(vocab_size=vocabulary.size, **training.SMALLEST)
     generators = {
         method: Generator(config, DecodeConfig(method=method, batch_size=64, temperature=2.0))
         for method in ('greedy', 'sample')

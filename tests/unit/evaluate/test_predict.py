@@ -1,14 +1,8 @@
 """The predict stage: order, flags, tasks of a packed folder, and resuming after kill -9."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import tracemalloc
 
-import jax
 import pytest
 
 from fsa_jax import manifest, stages
@@ -19,9 +13,11 @@ from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode import Generator
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import predict
-from fsa_jax.model.t5 import init_params
+from fsa_jax.evaluate.prediction_file import PredictionFile
 from fsa_jax.records import Example, Prediction, read_jsonl
-from fsa_jax.train.checkpoint import write_header, write_model
+from fsa_jax.train.checkpoint import write_header
+from tests import training
+from tests.processes import kill_when
 
 MESH = MeshConfig(data=1)
 
@@ -34,18 +30,8 @@ def vocabulary(tiny_spiece) -> Vocabulary:
 @pytest.fixture(scope='module')
 def model(tmp_path_factory, vocabulary):
     """A model folder with random weights: its texts are noise, but each input has its own."""
-    config = T5Config(
-        vocab_size=vocabulary.size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_decoder_layers=1,
-        num_heads=2,
-    )
     folder = tmp_path_factory.mktemp('model') / 'model'
-    params = jax.tree.map(lambda x: 2 * x, init_params(config, jax.random.key(0)))
-    write_model(folder, config, vocabulary, params)
+    training.noise(folder, vocabulary)
     return folder
 
 
@@ -76,6 +62,7 @@ def test_every_row_is_written_in_order_and_flagged(tmp_path, model):
     assert [bool(r.prediction) for r in rows] == [True, False, True, False, True]
     assert {r.task for r in rows} == {'mine'}
     done = manifest.read(tmp_path / 'out')
+    assert done['counts'].pop('seconds') > 0
     assert done['counts'] == {'rows': 5, 'empty': 2, 'truncated': 1}
     assert set(done['files']) == {'predictions.jsonl'}
     assert done['machine']['devices'] == {'cpu': 1}
@@ -203,29 +190,23 @@ def test_killed_and_resumed_is_the_unbroken_run_to_the_byte(tmp_path, model, mon
     config = PredictConfig(model=str(model), input=str(path), chunk=16)
     decode = DecodeConfig(method='sample', max_new_tokens=6, batch_size=16)
     (tmp_path / 'run.gin').write_text(to_gin((config, decode, MESH)))
-    command = [
-        *(sys.executable, '-m', 'fsa_jax.cli', 'predict', f'--gin_file={tmp_path}/run.gin'),
-        f'--output={tmp_path}/broken',
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     mark = tmp_path / 'broken' / '.predictions.mark.json'
-    while process.poll() is None and not (mark.exists() and rows_of(mark) >= 48):
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    kill_when(
+        lambda: mark.exists() and rows_of(mark) >= 48,
+        *('predict', f'--gin_file={tmp_path}/run.gin', f'--output={tmp_path}/broken'),
+    )
     done = rows_of(mark)
     assert 48 <= done < 1500
     with open(tmp_path / 'broken' / 'predictions.jsonl', 'a') as file:
         file.write('{"id": "half a chu')
     chunks = []
-    original = predict._Writer.write
+    original = PredictionFile.write
 
     def count(self, predictions):
         chunks.append(len(predictions))
         original(self, predictions)
 
-    monkeypatch.setattr(predict._Writer, 'write', count)
+    monkeypatch.setattr(PredictionFile, 'write', count)
     resumed = run(tmp_path / 'broken', config, decode)
     monkeypatch.undo()
     assert sum(chunks) == 1500 - done  # nothing is decoded twice
@@ -234,6 +215,7 @@ def test_killed_and_resumed_is_the_unbroken_run_to_the_byte(tmp_path, model, mon
     assert (tmp_path / 'broken' / 'predictions.jsonl').read_bytes() == whole
     assert len(resumed) == 1500
     counts = [manifest.read(tmp_path / name)['counts'] for name in ('broken', 'unbroken')]
+    assert all(told.pop('seconds') > 0 for told in counts)
     assert counts[0] == counts[1] == {'rows': 1500, 'empty': 150}
 
 
@@ -244,14 +226,14 @@ def rows_of(mark) -> int:
 def test_another_input_is_not_appended(tmp_path, model, monkeypatch):
     path = write_reviews(tmp_path / 'in.jsonl', 40)
     config = PredictConfig(model=str(model), input=str(path), chunk=8)
-    original = predict._Writer.write
+    original = PredictionFile.write
 
     def fail_at_16(self, predictions):
         if self.rows >= 16:
             raise KeyboardInterrupt
         original(self, predictions)
 
-    monkeypatch.setattr(predict._Writer, 'write', fail_at_16)
+    monkeypatch.setattr(PredictionFile, 'write', fail_at_16)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / 'out', config)
     monkeypatch.undo()

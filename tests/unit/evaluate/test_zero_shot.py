@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,18 +11,19 @@ from fsa_jax.configs import (
     CrossDomainConfig,
     PredictConfig,
     ScoreConfig,
-    T5Config,
     ZeroShotConfig,
+    to_gin,
 )
 from fsa_jax.data.vocabulary import train_vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import cross_domain, zero_shot
 from fsa_jax.evaluate.classification import classify
-from fsa_jax.model.t5 import init_params
+from fsa_jax.evaluate.prediction_file import PredictionFile
 from fsa_jax.records import SENTIMENT_LEVELS, Prediction, read_jsonl, write_jsonl
 from fsa_jax.student import Extraction, Found, Student
 from fsa_jax.student.sentiment import SentimentScorer, opening
-from fsa_jax.train.checkpoint import write_model
+from tests import training
+from tests.processes import kill_when
 
 ASPECTS = [
     {'target': 'food', 'category': 'FOOD#QUALITY', 'polarity': 'positive', 'from': 4, 'to': 8},
@@ -41,18 +41,8 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory, vocabulary):
-    config = T5Config(
-        vocab_size=vocabulary.size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_decoder_layers=1,
-        num_heads=2,
-    )
     folder = tmp_path_factory.mktemp('model') / 'model'
-    params = jax.tree.map(lambda x: 2 * x, init_params(config, jax.random.key(0)))
-    write_model(folder, config, vocabulary, params)
+    training.noise(folder, vocabulary)
     return folder
 
 
@@ -137,7 +127,45 @@ def test_sentences_are_judged_by_both_methods(tmp_path, model):
     found = list(read_jsonl(Prediction, tmp_path / 'out' / 'predictions.jsonl'))
     assert [row.sentence for row in found] == [*TEXTS, *TEXTS]
     assert {row.prediction for row in found[:4]} <= {'positive', 'negative'}  # labels of the data
-    assert manifest.read(tmp_path / 'out')['counts'] == {'rows': 4, 'methods': 2}
+    counts = manifest.read(tmp_path / 'out')['counts']
+    assert (counts['rows'], counts['methods']) == (4, 2)
+
+
+def test_killed_and_resumed_is_the_unbroken_run_to_the_byte(tmp_path, model, monkeypatch):
+    """It is killed while it reads the second chunk of the first of two methods, or later."""
+    data = tmp_path / 'reviews.jsonl'
+    words = ' '.join(TEXTS).split()
+    texts = [' '.join(words[(i * k) % len(words)] for k in range(1, 5)) for i in range(600)]
+    rows = [{'sentence': t, 'label': ('positive', 'negative')[i % 2]} for i, t in enumerate(texts)]
+    data.write_text('\n'.join(map(json.dumps, rows)))
+    config = ZeroShotConfig(model=str(model), data=str(data), max_new_tokens=8, bootstrap=10)
+    (tmp_path / 'run.gin').write_text(to_gin((config,)))
+    mark = tmp_path / 'broken' / '.predictions.mark.json'
+    kill_when(
+        mark.exists, 'zero-shot', f'--gin_file={tmp_path}/run.gin', f'--output={tmp_path}/broken'
+    )
+    done = json.loads(mark.read_text())['rows']
+    assert 256 <= done < 1200
+    with open(tmp_path / 'broken' / 'predictions.jsonl', 'a') as file:
+        file.write('{"id": "half a chu')
+    written = []
+    original = PredictionFile.write
+
+    def count(self, predictions):
+        written.extend(predictions)
+        original(self, predictions)
+
+    monkeypatch.setattr(PredictionFile, 'write', count)
+    stages.run('zero-shot', (config,), tmp_path / 'broken')
+    assert len(written) == 1200 - done  # nothing is judged twice
+    stages.run('zero-shot', (config,), tmp_path / 'unbroken')
+    both = [tmp_path / name for name in ('broken', 'unbroken')]
+    assert len({(folder / 'predictions.jsonl').read_bytes() for folder in both}) == 1
+    scores = [json.loads((folder / 'scores.json').read_text())['tasks'] for folder in both]
+    assert scores[0] == scores[1]
+    counts = [manifest.read(folder)['counts'] for folder in both]
+    assert counts[0] == counts[1]
+    assert not mark.exists()
 
 
 def test_gold_targets_are_rows_of_their_own(domain):
