@@ -36,7 +36,13 @@ class BenchmarkConfig(Config):
     predictions: dict[str, str] = knob(
         {},
         "answers of other systems for the same table: {'SYSTEM/DATASET' or 'SYSTEM/DATASET/SEED': "
-        '.txt, .jsonl or folder of predict}, in the order of test.json, then hard_test.json',
+        '.txt, .jsonl, folder of predict or in-context}, in the order of test.json, then hard_test.json',
+    )
+    price_per_hour: float = knob(
+        0.0,
+        'price of an hour of the machine that a student predicts on, in the currency of '
+        'InContextConfig.prompt_price; 0: its cost is not given',
+        low=0.0,
     )
     corpus: str = knob('', 'a packed corpus, to look for test sentences in it')
     group: int = knob(0, 'seeds that train together; 0: as many as memory holds', low=0, free=True)

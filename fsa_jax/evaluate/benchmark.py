@@ -14,11 +14,11 @@ skipped on its own when the command runs again.
 
 import contextlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fsa_jax import manifest, stages
+from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.configs import (
     BenchmarkConfig,
     Config,
@@ -40,7 +40,7 @@ from fsa_jax.data.store import PackedFolder
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import benchmark_results as results
-from fsa_jax.evaluate.answers import PREDICTIONS, read_answers
+from fsa_jax.evaluate.answers import read_answers
 from fsa_jax.partition import Partition
 from fsa_jax.progress import say
 from fsa_jax.records import write_jsonl
@@ -155,14 +155,6 @@ def _system(model: str, fraction: float) -> str:
     return model if fraction == 1 else f'{model}@{fraction:g}'
 
 
-def _stage(name: str, configs: Sequence[Config], output: Path) -> Path:
-    """One stage run; a finished one is left as it is."""
-    with contextlib.suppress(manifest.AlreadyDone):
-        say(f'--- fsa {name} -> {output}')
-        stages.run(name, configs, output)
-    return output
-
-
 def _pack(folder: Path, config: BenchmarkConfig) -> dict[str, Path]:
     """{init: packed folder}: one folder for each vocabulary there is."""
     by_hash: dict[str, Path] = {}
@@ -180,7 +172,7 @@ def _pack(folder: Path, config: BenchmarkConfig) -> dict[str, Path]:
         output = by_hash.setdefault(
             words.sha256, folder / (f'packed-{number + 1}' if number else 'packed')
         )
-        packed[init] = _stage('pack', _pack_configs(config, words, path), output)
+        packed[init] = stages.run_once('pack', _pack_configs(config, words, path), output)
     return packed
 
 
@@ -192,13 +184,7 @@ def _pack_configs(config: BenchmarkConfig, words: Vocabulary, path: str) -> tupl
         input_length=0,  # the published recipe does not cut benchmark sentences
         target_length=0,
     )
-    vocabulary = VocabularyConfig(
-        path=path,
-        extra_ids=words.extra_ids,
-        newline_token=words.newline_token,
-        nl_space=words.nl_space,  # type: ignore[arg-type]
-    )
-    return pack, vocabulary, TrainData()
+    return pack, words.as_config(path), TrainData()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -258,7 +244,7 @@ def _train(
     where: Path, cell: Cell, seeds: tuple[int, ...], config: BenchmarkConfig, tuning: Tuning
 ) -> Path:
     folder = where / '-'.join(['seeds', *map(str, seeds)])
-    return _stage('train', _configs(cell, seeds, config, tuning), folder)
+    return stages.run_once('train', _configs(cell, seeds, config, tuning), folder)
 
 
 def _test(
@@ -273,7 +259,7 @@ def _test(
     )
     given: dict[type, Config] = {type(c): c for c in (predict, tuning.decode, tuning.mesh)}
     every = [given.get(kind) or kind() for kind in stages.STAGES['predict'].configs]
-    predictions = _stage('predict', every, where / f'predictions-{seed}')
+    predictions = stages.run_once('predict', every, where / f'predictions-{seed}')
     return _score(where, cell, predictions, str(seed), config)
 
 
@@ -297,7 +283,7 @@ def _score(where: Path, cell: Cell, predictions: Path, label: str, config: Bench
         baseline_data=str(cell.packed),
         bootstrap=config.resamples,
     )
-    return _stage('score', [score], where / f'scores-{label}')
+    return stages.run_once('score', [score], where / f'scores-{label}')
 
 
 def _report(
@@ -311,4 +297,4 @@ def _report(
         resamples=config.resamples,
         packed=(config.corpus,) if config.corpus else (),
     )
-    _stage('report', [report], folder / 'report')
+    stages.run_once('report', [report], folder / 'report')

@@ -8,13 +8,15 @@
             "dev": {"42": {"step": 800, "value": 0.41}, …},
             "subsets": {"normal": {"seeds": {"42": 41.2, …}, "mean": …, "sd": …,
                                    "interval": [39.8, 42.9], "strict": …}, …},
-            "breakdown": {"polarity": {"positive": 50.1, …}, …}}, …},
+            "breakdown": {"polarity": {"positive": 50.1, …}, …},
+            "thousand": {"input_tokens": 21345.0, "output_tokens": 8123.0, "seconds": 12.1, "cost": null}}, …},
         "gold": {"polarity": {"positive": 700, …}, …},
         "significance": [{"a": "student", "b": "other", "subset": "normal", "difference": 1.2,
                           "interval": [0.3, 2.2], "p": 0.004}, …]}}}
 
 F1s are micro F1 in %, `mean`, `sd` (sample standard deviation) and `strict` over seeds, `interval` the
-95 % bootstrap interval of the mean over test sentences.
+95 % bootstrap interval of the mean over test sentences; `thousand` is what 1,000 reviews take
+(evaluate/expense.py), null where that is not known.
 """
 
 import shlex
@@ -25,7 +27,7 @@ from typing import Any
 
 from fsa_jax import environment, manifest
 from fsa_jax.configs import BenchmarkConfig
-from fsa_jax.evaluate import comparison, leakage, lineage, significance, table
+from fsa_jax.evaluate import comparison, expense, leakage, lineage, significance, table
 from fsa_jax.evaluate.report import read_scores
 from fsa_jax.train.checkpoint import open_model
 
@@ -65,7 +67,15 @@ def collect(
     }
     for t in tables:
         dataset = t.task.removeprefix('fsa_')
-        found['datasets'][dataset] = _dataset(t, systems[t.task], runs, config.resamples)
+        of = found['datasets'][dataset] = _dataset(t, systems[t.task], runs, config.resamples)
+        for name, system in of['systems'].items():
+            system['thousand'] = expense.of_runs(
+                [
+                    folder / dataset / name / f'predictions-{seed}'
+                    for seed in next(iter(system['subsets'].values()))['seeds']
+                ],
+                config.price_per_hour,
+            )
     return found
 
 
@@ -171,6 +181,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     ]
     for dataset, of in found['datasets'].items():
         lines += ['', f'## {dataset}', '', *_rows(of)]
+        lines += ['', 'For 1,000 reviews:', '', *_expenses(of['systems'])]
         if of['significance']:
             lines += ['', f'Differences in points, {found["test"]}:', '', *_tests(of)]
         for kind, classes in of['gold'].items():
@@ -191,6 +202,16 @@ def _rows(of: Mapping[str, Any]) -> list[str]:
         lines.append(_line([name, seeds, *(shown(system['subsets'][s]) for s in subsets)]))
     if 'baseline' in of:
         lines.append(_line(['trivial baseline', '', *(of['baseline'][s] for s in subsets)]))
+    return lines
+
+
+def _expenses(systems: Mapping[str, Any]) -> list[str]:
+    lines = [_line(['system', *(name.replace('_', ' ') for name in expense.NAMES)])]
+    lines.append('|---' + '|---:' * len(expense.NAMES) + '|')
+    for name, system in systems.items():
+        thousand = system['thousand'] or dict.fromkeys(expense.NAMES)
+        told = ['–' if x is None else f'{x:,.4g}' for x in thousand.values()]
+        lines.append(_line([name, *told]))
     return lines
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from fsa_jax import configs as c
 from fsa_jax import manifest, stages
+from fsa_jax.data.store import PackedFolder
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import benchmark, f1
 from fsa_jax.evaluate.benchmark_results import shown
 from fsa_jax.records import Prediction, read_jsonl
+from fsa_jax.teacher.engine import Answer
 from tests.training import STUDENT, sentences
 
 pytest.importorskip('seqio')
@@ -77,6 +79,7 @@ def world(tmp_path_factory, tiny_spiece):
                 f'gold/{DATASET}': str(folder / 'gold.txt'),
                 f'half/{DATASET}/9': str(folder / 'half.jsonl'),
             },
+            price_per_hour=2.0,
             resamples=200,
             compilation_cache=str(folder / 'xla'),
         ),
@@ -147,6 +150,82 @@ def test_the_pages_show_what_results_json_says(world, found):
     assert 'Is the difference significant?' in report
     assert report.count('<svg') >= 2  # the curves of loss and of F1 on dev
     assert str(output.parent) not in (output / 'results.json').read_text()
+
+
+def test_what_a_thousand_reviews_take(world, found):
+    """A student's tokens, seconds and, by the hour's price, cost; a file of answers tells nothing."""
+    output, _ = world
+    systems = found['datasets'][DATASET]['systems']
+    told = systems['student']['thousand']
+    seconds = [
+        manifest.read(output / DATASET / 'student' / f'predictions-{seed}')['counts']['seconds']
+        for seed in SEEDS
+    ]
+    assert told['seconds'] == pytest.approx(1000 / 21 * statistics.mean(seconds))
+    assert told['cost'] == pytest.approx(told['seconds'] / 3600 * 2.0)
+    store = PackedFolder(output / 'packed').store(f'fsa_{DATASET}', 'test')
+    ids = sum(len(store.pair(i)[0]) for i in range(len(store)))
+    assert told['input_tokens'] == pytest.approx(1000 / 21 * ids)
+    assert 1000 <= told['output_tokens'] <= 1000 * 9
+    assert systems['gold']['thousand'] is None
+    assert 'For 1,000 reviews' in (output / 'results.md').read_text()
+
+
+class Known:
+    """An engine whose answers, and so whose F1, are known: right about every other sentence."""
+
+    teacher = 'known'
+
+    def __init__(self, golds):
+        self.golds = golds
+
+    def answers(self, requests):
+        for request in requests:
+            right = int(request.review.id) % 2
+            text = self.golds[int(request.review.id)] if right else 'none'
+            yield request, Answer(text.replace(' ; ', '\n'), 'stop', 100, 10)
+
+    def close(self):
+        """Nothing to free."""
+
+
+def test_a_large_language_model_stands_in_the_table_of_the_student(world, tmp_path, monkeypatch):
+    """`fsa in-context` gives the same F1 there, tested against the student, with what both take."""
+    output, (config, *rest) = world
+    golds = Path(config.predictions[f'gold/{DATASET}']).read_text().splitlines()
+    monkeypatch.setattr('fsa_jax.evaluate.in_context.make_engine', lambda *_: Known(golds))
+    asked = c.InContextConfig(
+        dataset=DATASET, data_dir=config.data_dir, k=2, prompt_price=2.0, output_price=10.0
+    )
+    every = [asked, c.TeacherConfig(model='known'), c.SamplingConfig(), c.VLLMConfig()]
+    stages.run('in-context', [*every, c.ServerConfig()], tmp_path / 'llm')
+    student = output / DATASET / 'student'
+    table = config.replace(
+        models={},
+        train_fraction=(1.0,),
+        predictions={f'llm/{DATASET}': str(tmp_path / 'llm')}
+        | {f'tuned/{DATASET}/{seed}': str(student / f'predictions-{seed}') for seed in SEEDS},
+    )
+    stages.run('benchmark', (table, *rest), tmp_path / 'out')
+    found = json.loads((tmp_path / 'out' / 'results.json').read_text())['datasets'][DATASET]
+    alone = json.loads((tmp_path / 'llm' / 'scores.json').read_text())
+    f1s = alone['tasks'][f'fsa_{DATASET}']['subsets']
+    pairs = {x['subset']: x for x in found['significance']}
+    for subset in found['sentences']:
+        mean = found['systems']['llm']['subsets'][subset]['mean']
+        assert mean == pytest.approx(100 * f1s[subset]['f1'], abs=0.006)
+        pair = pairs[subset]
+        gap = mean - found['systems']['tuned']['subsets'][subset]['mean']
+        assert {pair['a'], pair['b']} == {'llm', 'tuned'}
+        assert abs(pair['difference']) == pytest.approx(abs(gap), abs=0.011)
+        assert pair['interval'][0] <= pair['difference'] <= pair['interval'][1]
+    assert pairs['normal']['p'] < 0.05
+    expected = json.loads((output / 'results.json').read_text())['datasets'][DATASET]['systems']
+    assert found['systems']['tuned']['subsets'] == expected['student']['subsets']
+    assert found['systems']['tuned']['thousand'] == expected['student']['thousand']
+    llm = found['systems']['llm']['thousand']
+    assert (llm['input_tokens'], llm['output_tokens']) == (100_000, 10_000)
+    assert llm['cost'] == pytest.approx(0.3)
 
 
 def test_a_prediction_comes_from_the_seed_that_it_names(world):
