@@ -56,6 +56,7 @@ class CalibrateConfig(Config):
     which: Literal['auto', 'latest', 'best'] = knob(
         'auto', "'auto': best if the run kept one by metric"
     )
+    seed: int | None = knob(None, 'which seed, of a model folder of several (TrainConfig.seeds)')
     data: str = knob('', 'packed folder with the validation split')
     tasks: tuple[str, ...] = knob((), 'its tasks; empty: all with a metric')
     split: str = knob('validation', 'split that the scale is fitted on')

@@ -13,7 +13,8 @@ from fsa_jax.student.student import Student
 def run(out: manifest.Output, config: CalibrateConfig) -> None:
     """Writes calibration.json, a scale for each kind of task ('atsa', 'acsa') of the split.
 
-    An opinion is right where the published scorer finds its pair among the gold ones.
+    An opinion is right where the published scorer finds its pair among the gold ones. The scale is
+    fitted on all opinions, and judged on those that it was not fitted on (calibration.fit).
     """
     for name in ('model', 'data'):
         if not getattr(config, name):
@@ -21,12 +22,13 @@ def run(out: manifest.Output, config: CalibrateConfig) -> None:
     student = Student.from_pretrained(
         out.read('CalibrateConfig.model', config.model),
         which=config.which,
+        seed=config.seed,
         batch_size=config.batch_size,
     )
     student.calibrations = {}
     packed = PackedFolder(out.read('CalibrateConfig.data', config.data))
     packed.check_vocabulary(student.vocabulary, config.model)
-    judged: dict[str, list[tuple[float, bool]]] = {}
+    judged: dict[str, list[tuple[float, bool, str]]] = {}
     for store in packed.stores(config.split, config.tasks).values():
         if store.metric:
             task, found = _judged(student, store, config)
@@ -39,12 +41,12 @@ def run(out: manifest.Output, config: CalibrateConfig) -> None:
         out.counts[f'{task}_opinions'] = scale.opinions
         say(
             f'{task}: {scale.right} of {scale.opinions} opinions right; Brier score '
-            f'{scale.brier_before:.3f} before, {scale.brier_after:.3f} after'
+            f'{scale.brier_before:.3f} before, {scale.brier_after:.3f} after, on the half not fitted on'
         )
 
 
-def _judged(student, store, config) -> tuple[str, list[tuple[float, bool]]]:
-    """(confidence, right) of every opinion in the answers to one split."""
+def _judged(student, store, config) -> tuple[str, list[tuple[float, bool, str]]]:
+    """(confidence, right, sentence) of every opinion in the answers to one split."""
     task, polarities = f1.parse_metric(store.metric)
     examples = list(store.examples())
     found = student.extract(
@@ -59,5 +61,5 @@ def _judged(student, store, config) -> tuple[str, list[tuple[float, bool]]]:
         gold = text_format.parse(task, example.gold, example.sentence, polarities).pairs
         for opinion in one.opinions:
             pair = opinion.term or opinion.category, opinion.polarity
-            judged.append((opinion.confidence, pair in gold))
+            judged.append((opinion.confidence, pair in gold, example.sentence))
     return task, judged

@@ -16,6 +16,7 @@ from fsa_jax.errors import UserError
 
 FILE = 'calibration.json'
 _FEWEST = 20  # opinions, of which some are right and some are wrong
+_SEED = 0  # of the halves
 _EDGE = 1e-6  # probabilities are taken to be at least this far from 0 and 1
 
 
@@ -23,7 +24,8 @@ _EDGE = 1e-6  # probabilities are taken to be at least this far from 0 and 1
 class Platt:
     """P(right) = sigmoid(slope * logit(p) + offset) (Platt 1999), and what it was fitted on.
 
-    The Brier scores (mean squared error of the confidence) are over those same opinions.
+    The Brier scores are mean squared errors of the confidence: `brier_before` of the raw one, and
+    `brier_after` of what a scale that was fitted on the other half of the sentences makes of it.
     """
 
     slope: float
@@ -38,20 +40,37 @@ class Platt:
         return float(_sigmoid(self.slope * _logit(np.array(confidence)) + self.offset))
 
 
-def fit(confidences: Sequence[float], right: Sequence[bool]) -> Platt:
-    """The likeliest slope and offset, with Platt's targets (n + 1) / (n + 2) against overfitting.
+def fit(confidences: Sequence[float], right: Sequence[bool], sentences: Sequence[object]) -> Platt:
+    """The likeliest slope and offset over all opinions, judged by cross-fitting.
 
-    Raises UserError where there are too few opinions, or all are right or all wrong.
+    `sentences` tells which opinions are of the same sentence: they are in the same of two halves, each
+    of which is judged by what is fitted on the other.
+
+    Raises UserError where there are too few opinions, or all are right or all wrong, or of one sentence.
     """
+    raw, truth = np.array(confidences, float), np.array(right, bool)
+    of = np.unique(np.array(sentences), return_inverse=True)[1]
+    hits, misses = int(truth.sum()), int((~truth).sum())
+    there = np.random.default_rng(_SEED).permutation(len(np.unique(of)))
+    if len(raw) < _FEWEST or not hits or not misses or len(there) < 2:
+        raise UserError(
+            f'{hits} right and {misses} wrong opinions in {len(there)} sentences of the validation '
+            f'split are too few to calibrate; expected {_FEWEST}, some right and some wrong'
+        )
+    half = np.isin(of, there[::2])
+    held_out = np.empty_like(raw)
+    for judged in (half, ~half):
+        slope, offset = _likeliest(raw[~judged], truth[~judged])
+        held_out[judged] = _sigmoid(slope * _logit(raw[judged]) + offset)
+    brier = [float(np.mean((p - truth) ** 2)) for p in (raw, held_out)]
+    return Platt(*_likeliest(raw, truth), len(raw), hits, *brier)
+
+
+def _likeliest(raw: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Slope and offset, with Platt's targets (n + 1) / (n + 2) against overfitting."""
     from scipy import optimize
 
-    raw, truth = np.array(confidences, float), np.array(right, bool)
     hits, misses = int(truth.sum()), int((~truth).sum())
-    if len(raw) < _FEWEST or not hits or not misses:
-        raise UserError(
-            f'{hits} right and {misses} wrong opinions of the validation split are too few to '
-            f'calibrate; expected {_FEWEST}, some right and some wrong'
-        )
     goal = np.where(truth, (hits + 1) / (hits + 2), 1 / (misses + 2))
     logits = _logit(raw)
 
@@ -60,9 +79,7 @@ def fit(confidences: Sequence[float], right: Sequence[bool]) -> Platt:
         return float(np.mean(np.logaddexp(0.0, z) - goal * z))
 
     slope, offset = optimize.minimize(loss, np.array([1.0, 0.0]), method='BFGS').x
-    after = _sigmoid(slope * logits + offset)
-    brier = [float(np.mean((p - truth) ** 2)) for p in (raw, after)]
-    return Platt(float(slope), float(offset), len(raw), hits, *brier)
+    return float(slope), float(offset)
 
 
 def read(folder: Path) -> dict[str, Platt]:

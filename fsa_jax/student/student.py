@@ -82,11 +82,12 @@ class Student:
         those that trained together.
 
         The calibration is that of `calibration_folder`, an output of `fsa calibrate`; without one,
-        that of the folder `calibration` inside the model's, if there is one.
+        that of the folder `calibration` inside the model's, if there is one, or inside `seed-SEED` there.
         """
         folder = Path(folder)
         config, params, vocabulary = _load(folder, which, seed)
-        found = calibration.read(Path(calibration_folder or folder / 'calibration'))
+        own = folder if seed is None else folder / f'seed-{seed}'
+        found = calibration.read(Path(calibration_folder or own / 'calibration'))
         if calibration_folder and not found:
             raise UserError(f'{calibration_folder} has no {calibration.FILE} of `fsa calibrate`')
         return cls(config.replace(dtype=dtype), params, vocabulary, calibrations=found, **knobs)

@@ -123,17 +123,44 @@ def test_calibration_finds_the_scale_that_made_the_data():
     rng = np.random.default_rng(0)
     raw = rng.uniform(0.01, 0.99, 20000)
     true = 1 / (1 + np.exp(-(0.5 * np.log(raw / (1 - raw)) - 1.0)))
-    platt = calibration.fit(raw, rng.uniform(size=raw.size) < true)
+    platt = calibration.fit(raw, rng.uniform(size=raw.size) < true, range(raw.size))
     assert platt.slope == pytest.approx(0.5, abs=0.05)
     assert platt.offset == pytest.approx(-1.0, abs=0.05)
     assert platt.brier_after < platt.brier_before
     assert [platt(p) for p in raw[:50]] == pytest.approx(true[:50], abs=0.03)
 
 
-@pytest.mark.parametrize('right', [[True] * 30, [False] * 30, [True, False] * 4])
-def test_too_little_to_calibrate_on_is_refused(right):
+def test_a_scale_is_judged_on_what_it_was_not_fitted_on():
+    """Where confidence tells nothing, what is gained on the fitted opinions is lost on the others; and
+    opinions of one sentence never judge each other."""
+    rng = np.random.default_rng(1)
+    raw = rng.uniform(0.01, 0.99, 40)
+    right = rng.uniform(size=20).repeat(2) < 0.5
+    sentences = np.arange(20).repeat(2)
+    platt = calibration.fit(raw, right, sentences)
+    same = np.mean((np.array([platt(p) for p in raw]) - right) ** 2)
+    assert platt.brier_after > same
+    assert platt.brier_after > 0.25 > same  # a coin's
+    halves = np.isin(sentences, np.random.default_rng(0).permutation(20)[::2])
+    expected = np.empty(40)
+    for judged in (halves, ~halves):
+        other = calibration.fit(raw[~judged], right[~judged], sentences[~judged])
+        expected[judged] = [other(p) for p in raw[judged]]
+    assert platt.brier_after == pytest.approx(np.mean((expected - right) ** 2))
+
+
+@pytest.mark.parametrize(
+    ('right', 'sentences'),
+    [
+        ([True] * 30, range(30)),
+        ([False] * 30, range(30)),
+        ([True, False] * 4, range(8)),
+        ([True, False] * 15, [0] * 30),
+    ],
+)
+def test_too_little_to_calibrate_on_is_refused(right, sentences):
     with pytest.raises(UserError, match='too few'):
-        calibration.fit([0.5] * len(right), right)
+        calibration.fit([0.5] * len(right), right, sentences)
 
 
 def test_a_calibration_is_read_back(tmp_path):

@@ -3,19 +3,16 @@
 import subprocess
 import sys
 
-import jax
 import pytest
 
 import fsa_jax
-from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.hf import tokenizer
 from fsa_jax.hf.export import save_pretrained
-from fsa_jax.model.t5 import init_params
 from fsa_jax.student import Found
 from fsa_jax.student.calibration import FILE, Platt, to_json
-from fsa_jax.train.checkpoint import write_model
+from tests import training
 
 SENTENCES = ('the food was great.', 'but the service was slow!', 'the food was great')
 REVIEW = f'{SENTENCES[0]} {SENTENCES[1]}  {SENTENCES[2]}'
@@ -24,18 +21,8 @@ REVIEW = f'{SENTENCES[0]} {SENTENCES[1]}  {SENTENCES[2]}'
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory, tiny_spiece):
     vocabulary = Vocabulary(tiny_spiece)
-    config = T5Config(
-        vocab_size=vocabulary.size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_decoder_layers=1,
-        num_heads=2,
-    )
-    params = jax.tree.map(lambda x: 2 * x, init_params(config, jax.random.key(1)))
     folder = tmp_path_factory.mktemp('model') / 'model'
-    write_model(folder, config, vocabulary, params, step=7)
+    config, params = training.noise(folder, vocabulary, seed=1, step=7)
     save_pretrained(folder.parent / 'export', config, params)
     tokenizer.write(folder.parent / 'export', vocabulary)
     return folder
