@@ -7,44 +7,32 @@
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from fsa_jax.configs import DecodeConfig, T5Config
+from fsa_jax.configs import DecodeConfig
 from fsa_jax.data.vocabulary import Vocabulary
-from tests.bench import data, harness
+from fsa_jax.decode import Generator
+from fsa_jax.decode.grammar import Grammar
+from tests.bench import data, harness, random_student
+from tests.bench.random_student import RandomStudent
 
 WORDS = 24  # of each sentence: benchmark sentences have some 18
 
 
 def main() -> None:
-    parser = harness.arguments(__doc__ or '')
-    parser.add_argument('--model', choices=('small', 'base'), default='small')
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure(flags, Path(folder))
+    random_student.main(__doc__ or '', measure)
 
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Free and constrained, then the report."""
-    import jax
-
-    from fsa_jax.decode import Generator
-    from fsa_jax.decode.grammar import Grammar
-    from fsa_jax.model.t5 import init_params
-
+    student = RandomStudent(flags, folder)
     batch, length = (4, 8) if flags.tiny else (64, 48)
-    rounds = flags.rounds or (1 if flags.tiny else 5)
-    vocabulary = Vocabulary(data.vocabulary_path(flags.tiny, folder))
+    vocabulary, params = student.vocabulary, student.params
     texts = [' '.join(text.split()[:WORDS]) for text, _ in data.texts(flags.tiny)[:batch]]
     inputs = [[*ids, vocabulary.eos_id] for ids in vocabulary.encode_batch(texts)]
-    name = 'toy' if flags.tiny else flags.model
-    config = T5Config(**data.MODELS[name], vocab_size=vocabulary.size, dropout_rate=0.0)
-    params = jax.jit(init_params, static_argnums=0)(config, jax.random.key(0))
-    endless = config.replace(eos_token_id=config.vocab_size)  # an id that is never chosen
-    generator = Generator(endless, DecodeConfig(batch_size=batch))
+    generator = Generator(student.endless, DecodeConfig(batch_size=batch))
 
     def endless_automata():
         return [_without_end(one) for one in Grammar(vocabulary).of_sentences(texts)[0]]
@@ -57,16 +45,16 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     }
     for run in sides.values():
         assert all(len(ids) == length for ids in run())
-    seconds = harness.alternate(sides, rounds)
+    seconds = harness.alternate(sides, student.rounds)
     report = harness.Report(
         'constrained',
         {
-            'model': f'T5 v1.0 {name}, {vocabulary.size} rows, random weights',
+            'model': student.name,
             'inputs': f'{batch} texts of at most {WORDS} words, {sum(map(len, inputs))} ids',
             'generated': f'{length} ids each on both sides',
             'edges': int(np.mean([len(one.source) for one in endless_automata()])),
             'threads': harness.CORES,
-            'rounds': rounds,
+            'rounds': student.rounds,
         },
     )
     for name, samples in seconds.items():

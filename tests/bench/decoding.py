@@ -8,15 +8,17 @@ our export, and neither stops early: `</s>` is taken for an ordinary id on both.
 
 import argparse
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fsa_jax.configs import DecodeConfig, T5Config
-from fsa_jax.data.vocabulary import Vocabulary
-from tests.bench import data, harness
+import jax
+
+from fsa_jax.configs import DecodeConfig
+from fsa_jax.decode import Generator
+from tests.bench import data, harness, random_student
+from tests.bench.random_student import RandomStudent
 
 DTYPES = ('float32', 'bfloat16')
 Ids = list[list[int]]
@@ -34,33 +36,27 @@ _PARTS = {
 
 
 def main() -> None:
-    parser = harness.arguments(__doc__ or '')
-    parser.add_argument('--model', choices=('small', 'base'), default='small')
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure(flags, Path(folder))
+    random_student.main(__doc__ or '', measure)
 
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Both dtypes, then the report."""
+    student = RandomStudent(flags, folder)
     batch, length = (4, 8) if flags.tiny else (64, 99)
-    rounds = flags.rounds or (1 if flags.tiny else 5)
-    vocabulary = Vocabulary(data.vocabulary_path(flags.tiny, folder))
+    vocabulary, rounds = student.vocabulary, student.rounds
     pairs = data.encode(vocabulary, data.texts(flags.tiny)[:batch])
     inputs = [ids if len(ids) <= 128 else [*ids[:127], vocabulary.eos_id] for ids, _ in pairs]
-    name = 'toy' if flags.tiny else flags.model
-    config = T5Config(**data.MODELS[name], vocab_size=vocabulary.size, dropout_rate=0.0)
     report = harness.Report(
         'decoding',
         {
-            'model': f'T5 v1.0 {name}, {vocabulary.size} rows, random weights, the same on both sides',
+            'model': f'{student.name}, the same on both sides',
             'inputs': f'{batch} reviews, {sum(map(len, inputs))} ids, at most 128 each',
             'generated': f'{length} ids each; </s> ends nothing, on both sides',
             'threads': harness.CORES,
             'rounds': rounds,
         },
     )
-    sides = make_sides(config, folder / 'export', inputs, length)
+    sides = make_sides(student, folder / 'export', inputs, length)
     outputs: dict[str, Ids] = {}
 
     def keep(name: str, run: Callable[[], Ids]) -> Callable[[], None]:
@@ -83,46 +79,31 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
         report.notes.append('torch or transformers is not installed: generate is not measured')
     report.device = harness.device()
     if report.missed and not flags.tiny:
-        report.profile = shares(config, folder / 'trace', inputs, length)
+        report.profile = shares(student, folder / 'trace', inputs, length)
     report.publish(flags.output)
 
 
 def make_sides(
-    config: T5Config, folder: Path, inputs: Ids, length: int
+    student: RandomStudent, folder: Path, inputs: Ids, length: int
 ) -> dict[str, Callable[[], Ids]]:
     """'generate' and 'ours' in each dtype."""
-    import jax
-
-    from fsa_jax.decode import Generator
-    from fsa_jax.hf.export import save_pretrained
-    from fsa_jax.model.t5 import init_params
-
-    if jax.default_backend() != 'cpu':
-        jax.config.update('jax_default_matmul_precision', 'float32')  # as torch multiplies there
-    params: Any = jax.jit(init_params, static_argnums=0)(config, jax.random.key(0))
-    save_pretrained(folder, config, params)
-    endless = config.replace(eos_token_id=config.vocab_size)  # an id that is never chosen
+    student.export(folder)
     sides: dict[str, Callable[[], Ids]] = {}
     for dtype in DTYPES:
         if harness.has_torch():
             from tests.bench import torch_side
 
             sides[f'generate {dtype}'] = torch_side.generate(folder, inputs, length, dtype)
-        generator = Generator(endless.replace(dtype=dtype), DecodeConfig(batch_size=len(inputs)))
-        sides[f'ours {dtype}'] = lambda g=generator: g.generate(params, inputs, length)
+        generator = Generator(
+            student.endless.replace(dtype=dtype), DecodeConfig(batch_size=len(inputs))
+        )
+        sides[f'ours {dtype}'] = lambda g=generator: g.generate(student.params, inputs, length)
     return sides
 
 
-def shares(config: T5Config, folder: Path, inputs: Ids, length: int) -> dict[str, str]:
+def shares(student: RandomStudent, folder: Path, inputs: Ids, length: int) -> dict[str, str]:
     """Each part's share of the time that our float32 operations take, all threads together."""
-    import jax
-
-    from fsa_jax.decode import Generator
-    from fsa_jax.model.t5 import init_params
-
-    params = init_params(config, jax.random.key(0))
-    endless = config.replace(eos_token_id=config.vocab_size)
-    generator = Generator(endless, DecodeConfig(batch_size=len(inputs)))
+    generator = Generator(student.endless, DecodeConfig(batch_size=len(inputs)))
     program, text = generator._decode, ''
 
     def keep(*arguments: Any, **options: Any) -> Any:
@@ -131,10 +112,10 @@ def shares(config: T5Config, folder: Path, inputs: Ids, length: int) -> dict[str
         return program(*arguments, **options)
 
     generator._decode = keep  # type: ignore[assignment]
-    generator.generate(params, inputs, length)
+    generator.generate(student.params, inputs, length)
     generator._decode = program
     with jax.profiler.trace(str(folder)):
-        generator.generate(params, inputs, length)
+        generator.generate(student.params, inputs, length)
     (path,) = folder.rglob('*.xplane.pb')
     seconds = by_part(jax.profiler.ProfileData.from_file(str(path)), text)
     whole = sum(seconds.values())

@@ -8,42 +8,34 @@ longest of the batch, reviews of like length together.
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from fsa_jax.configs import T5Config
-from fsa_jax.data.vocabulary import Vocabulary
+from fsa_jax.decode.likelihood import LikelihoodScorer
 from fsa_jax.records import SENTIMENT_LEVELS
 from fsa_jax.student.sentiment import WHOLE, opening
-from tests.bench import data, harness
+from tests.bench import data, harness, random_student
+from tests.bench.random_student import RandomStudent
 
-BATCH = 32
+BATCH = 128
 
 
 def main() -> None:
-    parser = harness.arguments(__doc__ or '')
-    parser.add_argument('--model', choices=('small', 'base'), default='small')
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure(flags, Path(folder))
+    random_student.main(__doc__ or '', measure)
 
 
 def measure(flags: argparse.Namespace, folder: Path) -> None:
     """Both sides, then the report."""
+    student = RandomStudent(flags, folder)
     texts = 4 if flags.tiny else BATCH
-    rounds = flags.rounds or (1 if flags.tiny else 5)
-    vocabulary = Vocabulary(data.vocabulary_path(flags.tiny, folder))
+    vocabulary, rounds = student.vocabulary, student.rounds
     encoded = vocabulary.encode_batch([text for text, _ in data.texts(flags.tiny)[:texts]])
     inputs = [[*ids[:127], vocabulary.eos_id] for ids in encoded]
     prefix = vocabulary.encode(opening(*WHOLE))
     labels = [vocabulary.encode(level) for level in SENTIMENT_LEVELS]
-    name = 'toy' if flags.tiny else flags.model
-    config = T5Config(**data.MODELS[name], vocab_size=vocabulary.size, dropout_rate=0.0)
-    sides = make_sides(config, folder / 'export', inputs, prefix, labels)
+    sides = make_sides(student, folder / 'export', inputs, prefix, labels)
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str, run: Callable[[], np.ndarray]) -> Callable[[], None]:
@@ -53,7 +45,7 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     report = harness.Report(
         'zero_shot',
         {
-            'model': f'T5 v1.0 {name}, {vocabulary.size} rows, random weights, the same on both sides',
+            'model': f'{student.name}, the same on both sides',
             'inputs': f'{len(inputs)} reviews, {sum(map(len, inputs))} ids, at most 128 each',
             'continuations': f'{len(labels)} levels after {len(prefix)} ids',
             'batch': BATCH,
@@ -75,27 +67,18 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
 
 
 def make_sides(
-    config: T5Config, folder: Path, inputs, prefix, labels
+    student: RandomStudent, folder: Path, inputs, prefix, labels
 ) -> dict[str, Callable[[], np.ndarray]]:
     """'torch' and 'ours': log-likelihoods [N, C]."""
-    import jax
-
-    from fsa_jax.decode.likelihood import LikelihoodScorer
-    from fsa_jax.hf.export import save_pretrained
-    from fsa_jax.model.t5 import init_params
-
-    if jax.default_backend() != 'cpu':
-        jax.config.update('jax_default_matmul_precision', 'float32')  # as torch multiplies there
-    params: Any = jax.jit(init_params, static_argnums=0)(config, jax.random.key(0))
-    save_pretrained(folder, config, params)
+    student.export(folder)
     sides: dict[str, Callable[[], np.ndarray]] = {}
     if harness.has_torch():
         from tests.bench import torch_side
 
         sides['torch'] = torch_side.log_likelihoods(folder, inputs, prefix, labels, BATCH)
-    scorer = LikelihoodScorer(config, BATCH)
+    scorer = LikelihoodScorer(student.config, BATCH)
     prefixes = [prefix] * len(inputs)
-    sides['ours'] = lambda: scorer.score(params, inputs, prefixes, labels)
+    sides['ours'] = lambda: scorer.score(student.params, inputs, prefixes, labels)
     return sides
 
 

@@ -1,5 +1,6 @@
 """The benchmarks: their arithmetic, and that each runs from end to end on a toy. No time is asserted."""
 
+import argparse
 import importlib
 import json
 import math
@@ -78,11 +79,11 @@ def test_every_benchmark_runs_on_a_toy(name, tmp_path, monkeypatch, capsys):
 
 def test_both_sides_of_decoding_generate_the_same_ids(tmp_path):
     pytest.importorskip('torch')
-    from fsa_jax.configs import T5Config
-    from tests.bench import data, decoding
+    from tests.bench import decoding
+    from tests.bench.random_student import RandomStudent
 
-    config = T5Config(**data.MODELS['toy'], vocab_size=64, dropout_rate=0.0)
-    sides = decoding.make_sides(config, tmp_path, [[5, 9, 1], [7, 3, 11, 1]], length=6)
+    student = RandomStudent(argparse.Namespace(tiny=True, rounds=0), tmp_path)
+    sides = decoding.make_sides(student, tmp_path / 'hf', [[5, 9, 1], [7, 3, 11, 1]], length=6)
     assert sides['ours float32']() == sides['generate float32']()
 
 
