@@ -15,7 +15,7 @@ from fsa_jax.evaluate import benchmark, f1
 from fsa_jax.evaluate.benchmark_results import shown
 from fsa_jax.records import Prediction, read_jsonl
 from fsa_jax.teacher.engine import Answer
-from tests.training import STUDENT, sentences
+from tests.training import STUDENT, pack, sentences
 
 pytest.importorskip('seqio')
 pytestmark = pytest.mark.timeout(900)
@@ -139,6 +139,40 @@ def test_a_leak_is_named_everywhere(world, found):
     assert line in found['leakage']
     for page in ('results.md', 'report/report.md', 'report/report.html'):
         assert line in (output / page).read_text()
+
+
+def test_a_corpus_is_searched_for_test_sentences(world, tiny_spiece, tmp_path):
+    """Of each of its tasks what it shares with the test set is named, in the table's page and the report."""
+    _, (config, *rest) = world
+    corpus = pack(tmp_path / 'corpus', tiny_spiece, {'analysis': '', 'rewriting': ''})
+    table = config.replace(
+        models={},
+        train_fraction=(1.0,),
+        predictions={f'gold/{DATASET}': config.predictions[f'gold/{DATASET}']},
+        corpus=str(corpus),
+    )
+    stages.run('benchmark', (table, *rest), tmp_path / 'out')
+    line = json.loads((tmp_path / 'out' / 'results.json').read_text())['leakage']
+    folder = Path(config.data_dir, 'fsa/atsa/toy')
+    test = {
+        r['sentence']
+        for name in ('test', 'hard_test')
+        for r in json.loads((folder / f'{name}.json').read_text('utf-8-sig'))
+    }
+    for number, task in enumerate(('analysis', 'rewriting')):
+        shared = len(test & {text for text, _ in sentences(96, seed=10 * number + 5)})
+        assert shared
+        assert f'{shared} of fsa_{DATASET}/test in {task}/train' in line
+    assert line in (tmp_path / 'out' / 'report/report.html').read_text()
+
+
+def test_a_fraction_is_trained_on_its_share(world):
+    output, _ = world
+    of = {s: manifest.read(output / DATASET / s / 'seeds-3-7') for s in ('student', 'student@0.5')}
+    knobs = {s: told['knobs']['RowsConfig.train_fraction'] for s, told in of.items()}
+    assert knobs == {'student': 1.0, 'student@0.5': 0.5}
+    steps = {s: told['counts']['steps'] for s, told in of.items()}
+    assert steps['student'] == 2 * steps['student@0.5']
 
 
 def test_the_pages_show_what_results_json_says(world, found):

@@ -11,8 +11,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from fsa_jax import flops, manifest, stages
-from fsa_jax.configs import ExportConfig, ImportConfig, TrainConfig
+from fsa_jax import cli, flops, manifest, stages
+from fsa_jax.configs import ImportConfig, TrainConfig
 from fsa_jax.errors import UserError
 from fsa_jax.partition import Partition
 from fsa_jax.train import seeds_loop
@@ -92,7 +92,8 @@ def test_the_manifest_names_the_group(group):
 
 
 def test_export_takes_one_seed_out(group, tmp_path):
-    stages.run('export', (ExportConfig(model=str(group), seed=52),), tmp_path / 'hf')
+    export = ['export', f'--gin.ExportConfig.model={group}', '--seed=52']
+    assert cli.main([*export, f'--output={tmp_path / "hf"}']) == 0
     stages.run('import', (ImportConfig(folder=str(tmp_path / 'hf')),), tmp_path / 'again')
     ours, theirs = (
         open_model(group).load_params(seed=52),
