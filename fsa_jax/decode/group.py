@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Int
 
 from fsa_jax.configs import DecodeConfig, T5Config
+from fsa_jax.decode.stepwise import likeliest
 from fsa_jax.errors import UserError
 from fsa_jax.model.decoding import Cache, decode_step, init_cache, start
 from fsa_jax.model.t5 import Params
@@ -90,7 +91,7 @@ class GroupGenerator:
                 return decode_step(self.config, of_seed, cache, ids, state.step)
 
             logits, cache = _over_seeds(step)(fixed, state.cache, state.tokens)
-            chosen = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+            chosen = likeliest(logits)
             chosen = jnp.where(state.ended, self.config.pad_token_id, chosen)
             return _State(
                 step=state.step + 1,

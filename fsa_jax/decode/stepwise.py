@@ -73,7 +73,18 @@ def decode(
 
 def greedy(logits: Float[Array, 'N V'], step: Int[Array, ''], memory: Any):
     """The likeliest id; of equals the smallest, as torch chooses."""
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32), memory
+    return likeliest(logits), memory
+
+
+def likeliest(logits: Float[Array, 'N V']) -> Int[Array, 'N']:
+    """`jnp.argmax` of each row as two reductions that a CPU vectorises; in its own form XLA there
+    compares pairs (value, id) one by one.
+
+    Of a row that holds NaN the id is V - 1.
+    """
+    last = logits.shape[-1] - 1
+    is_best = logits == jnp.max(logits, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(is_best, jnp.arange(last + 1, dtype=jnp.int32), last), axis=-1)
 
 
 def sampler(

@@ -1,5 +1,6 @@
 """Matrix products: multiplied in compute dtype, summed in float32, forward and backward."""
 
+import math
 from functools import partial
 
 import jax
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
+
+_FEW = 256  # rows up to which a product is bound by reading the other operand
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 3))
@@ -54,11 +57,13 @@ def _cpu_float32(spec: str, x: Array, y: Array) -> Array:
     """
     (a, b), out = _letters(spec)
 
-    def cost(a: str, b: str) -> tuple[bool, bool]:
+    def cost(a: str, b: str, x: Array, y: Array) -> tuple[bool, bool, bool]:
+        # Few rows, as in a decoding step: then the weights stand on the left.
+        few = not _batch(a, b, out) and _rows(a, b, x) < min(_FEW, _rows(b, a, y))
         strided = _is_right_operand(a, b, out) and not _is_right_operand(b, a, out)
-        return strided, _found(a, b, out) != list(out)
+        return few, strided, _found(a, b, out) != list(out)
 
-    if cost(b, a) < cost(a, b):
+    if cost(b, a, y, x) < cost(a, b, x, y):
         a, b, x, y = b, a, y, x
     summed = [i for i in a if i not in out]
     batch = _batch(a, b, out)
@@ -72,6 +77,11 @@ def _cpu_float32(spec: str, x: Array, y: Array) -> Array:
     )
     product = jax.lax.dot_general(x, y, dimensions, preferred_element_type=jnp.float32)
     return product.transpose([_found(a, b, out).index(i) for i in out])
+
+
+def _rows(operand: str, other: str, x: Array) -> int:
+    """The product of the sizes of those letters that the other operand lacks."""
+    return math.prod(x.shape[k] for k, i in enumerate(operand) if i not in other)
 
 
 def _is_right_operand(operand: str, other: str, out: str) -> bool:

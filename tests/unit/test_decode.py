@@ -230,3 +230,11 @@ def test_eight_devices_generate_what_one_does():
         [sys.executable, '-c', _MESHES], env=environment, capture_output=True, text=True
     )
     assert done.stdout == 'equal on 8\n', done.stderr
+
+
+def test_the_likeliest_id_is_argmax_and_of_equals_the_smallest():
+    logits = np.random.default_rng(0).integers(0, 5, (64, 40)).astype(np.float32)
+    logits[0] = 3.0
+    found = jax.jit(stepwise.likeliest)(logits)
+    np.testing.assert_array_equal(found, np.argmax(logits, axis=-1))
+    assert found.dtype == np.int32
