@@ -27,7 +27,8 @@ process() {
     settings+=("JAX_COORDINATOR_ADDRESS=127.0.0.1:$port" "JAX_NUM_PROCESSES=$processes" "JAX_PROCESS_ID=$number")
   fi
   [ -z "$gpus" ] || settings+=("CUDA_VISIBLE_DEVICES=$number")
-  [ -z "$devices" ] || settings+=(JAX_PLATFORMS=cpu "XLA_FLAGS=--xla_force_host_platform_device_count=$devices")
+  # A thread for each device: where they are fewer (XLA takes as many as cores), collectives wait for ever.
+  [ -z "$devices" ] || settings+=(JAX_PLATFORMS=cpu "XLA_FLAGS=--xla_force_host_platform_device_count=$devices" "PJRT_NPROC=$((2 * devices))")
   if [ -n "$DRY_RUN" ]; then run env "${settings[@]}" fsa "${stage[@]}"; else exec env "${settings[@]}" fsa "${stage[@]}"; fi
 }
 

@@ -24,13 +24,14 @@ def free_port() -> int:
 
 
 def environment(devices: int = 1, **variables: str) -> dict[str, str]:
-    """That of a process with so many devices. Without most of XLA's optimisations programs compile in
-    half the time."""
+    """That of a process with so many devices, and threads for them: where those are fewer, collectives of
+    several processes wait for ever. Without most of XLA's optimisations programs compile in half the time."""
     flags = f'--xla_force_host_platform_device_count={devices}'
     return os.environ | {
         'XLA_FLAGS': flags,
         'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
         'JAX_PLATFORMS': 'cpu',
+        'PJRT_NPROC': str(2 * devices),
         'PYTHONPATH': str(REPOSITORY),
         **variables,
     }
