@@ -168,9 +168,10 @@ class ModelFolder:
             _check({'params': params}, items['checksums'])
         except UserError:
             raise
-        except _READING as error:
-            _refuse_passing(error, path)
-            raise UserError(f'{path} is damaged: {_first_line(error)}') from error
+        except Exception as error:
+            why = _of_reading(error)
+            _refuse_passing(why, path)
+            raise UserError(f'{path} is damaged: {_first_line(why)}') from error
         return params
 
 
@@ -323,16 +324,19 @@ class Checkpoints:
         why = 'another process says so'
         try:
             state, checksums = self._restore(step, abstract)
-        except _READING as error:
-            _refuse_passing(error, self._root / str(step))
-            why = _first_line(error)
-        everywhere = self._hosts.all('restored', state is not None)
-        if state is not None and everywhere:  # the sums are over all devices: each must take part
+        except Exception as error:
+            cause = _of_reading(error)
+            _refuse_passing(cause, self._root / str(step))
+            why = _first_line(cause)
+        # The sums are over all devices, so each process must take part; each sees its own copy of
+        # what is replicated, so each must be content.
+        if self._hosts.all('restored', state is not None) and state is not None:
             try:
                 _check(state.items(), checksums)
-                return state
             except Damaged as error:
-                why = str(error)
+                state, why = None, str(error)
+            if self._hosts.all('checked', state is not None):
+                return state
         say(f'checkpoint {step} is damaged ({why}); trying the one before')
         return None
 
@@ -416,6 +420,18 @@ def _laid_out(abstract: Any, shardings: Any) -> Any:
     return jax.tree.map(
         lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings
     )
+
+
+def _of_reading(error: Exception) -> Exception:
+    """What went wrong as something was read; any other error is raised again.
+
+    Orbax wraps what tensorstore says of a shard in a bare Exception.
+    """
+    wrapped = error.__cause__ if type(error) is Exception else None
+    cause = wrapped if isinstance(wrapped, Exception) else error
+    if not isinstance(cause, _READING):
+        raise error
+    return cause
 
 
 def _refuse_passing(error: Exception, path: Path) -> None:
