@@ -164,7 +164,6 @@ class Together(Hosts):
         mine = stacks()
         if not self.main:
             self._set(f'fsa/stacks/{self.index}', mine)
-            time.sleep(_LAST_WORDS_SECONDS)
             _end(f'{message}\n{mine}', EXIT_HUNG)
         parts = [f'process 0:\n{mine}']
         for index in range(1, self.count):
@@ -174,6 +173,8 @@ class Together(Hosts):
             except jax.errors.JaxRuntimeError:
                 there = 'no answer\n'
             parts.append(f'process {index}:\n{there}')
+        # Last: JAX aborts a process whose coordinator is gone, whatever it was about to say.
+        time.sleep(_LAST_WORDS_SECONDS)
         _end('\n'.join([message, *parts]), EXIT_HUNG)
 
     def _leave(self, status: int) -> None:
