@@ -56,8 +56,8 @@ def run(
     partition = Partition.from_config(mesh)
     training: Training
     if train.seeds:
-        group = SeedGroup(train, model, rows, optimizer, partition)
-        training = GroupTraining(out, group, decode, goodput)
+        group = SeedGroup(train, model, rows, optimizer, partition, decode)
+        training = GroupTraining(out, group, goodput)
     else:
         job = prepare(train, model, rows, optimizer, partition, decode)
         training = StudentTraining(out, job, decode, goodput)

@@ -42,6 +42,7 @@ class SeedGroup:
         rows: RowsConfig,
         optimizer: OptimizerConfig,
         partition: Partition,
+        decode: DecodeConfig,
     ):
         """UserError where the configs do not fit together, or do not fit several seeds."""
         if rows.layout != 'pairs':
@@ -57,7 +58,7 @@ class SeedGroup:
         self.seeds = train.seeds
         self.partition = partition.over_seeds(len(self.seeds))
         first = train.replace(seed=self.seeds[0]), model, rows.replace(seed=self.seeds[0])
-        self.job: Job = prepare(*first, optimizer, self.partition)
+        self.job: Job = prepare(*first, optimizer, self.partition, decode)
         if not self.job.metric:
             raise UserError(
                 'seeds that train together keep the best of each, so they need a validation split and '
@@ -65,6 +66,7 @@ class SeedGroup:
                 f'{train.metric!r}'
             )
         self.rows = [self.job.rows.with_seed(seed) for seed in self.seeds]
+        self._decode = decode
 
     # -- the state -----------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class SeedGroup:
         """`GroupState.offer`; the state is consumed."""
         return jax.jit(GroupState.offer, out_shardings=self.shardings, donate_argnums=0)
 
-    def validator(self, decode: DecodeConfig) -> 'GroupValidator':
+    def validator(self) -> 'GroupValidator':
         """What evaluates all seeds on the job's validation data."""
         job = self.job
 
@@ -150,7 +152,7 @@ class SeedGroup:
             in_shardings=(self.shardings.best, self.partition.microbatches),
             out_shardings=self.partition.replicated,
         )
-        generator: Any = GroupGenerator(job.config, decode, self.partition)
+        generator: Any = GroupGenerator(job.config, self._decode, self.partition)
         rows, examples = job.rows.config, job.train.evaluate_examples
         return GroupValidator(
             job.validation, rows, job.vocabulary, step, generator, self.partition, examples

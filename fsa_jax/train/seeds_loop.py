@@ -14,7 +14,6 @@ import shutil
 import jax
 
 from fsa_jax import manifest, progress
-from fsa_jax.configs import DecodeConfig
 from fsa_jax.manifest import write_atomic
 from fsa_jax.train import checkpoint
 from fsa_jax.train.feed import Fed
@@ -35,11 +34,9 @@ class GroupTraining(Training):
 
     remedy = 'leave this seed out of TrainConfig.seeds'
 
-    def __init__(
-        self, out: manifest.Output, group: SeedGroup, decode: DecodeConfig, goodput: Goodput
-    ):
+    def __init__(self, out: manifest.Output, group: SeedGroup, goodput: Goodput):
         self.group = group
-        self.validator = group.validator(decode)
+        self.validator = group.validator()
         self.train_step, self.offer = group.compile_train_step(), group.compile_offer()
         logs = [out.folder / f'seed-{seed}' for seed in group.seeds]
         super().__init__(out, group.job, goodput, logs, lambda: None)

@@ -103,9 +103,8 @@ class Training(abc.ABC):
             self.logs = [MetricsLog(folder, start, tensorboard) for folder in self._log_folders]
             self.goodput.resume(self.logs[0].rows)
             self.resume()
-            self.out.hosts.barrier(
-                'resumed'
-            )  # before any writes rows that another has not read yet
+            # Before any writes rows that another has not read yet.
+            self.out.hosts.barrier('resumed')
             with contextlib.ExitStack() as stack:
                 for log in self.logs:
                     stack.callback(log.close)

@@ -72,7 +72,7 @@ class Sides:
         partition = Partition.from_config(c.MeshConfig())
         self.alone = prepare(train, shape, rows, optimizer, partition)
         together = train.replace(seeds=self.seeds)
-        self.group = SeedGroup(together, shape, rows, optimizer, partition)
+        self.group = SeedGroup(together, shape, rows, optimizer, partition, c.DecodeConfig())
         self.one_step = compile_train_step(
             self.alone.loss, self.alone.optimizer, train, partition, self.alone.shardings
         )
