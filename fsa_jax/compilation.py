@@ -11,16 +11,12 @@ from fsa_jax.errors import UserError
 def cache_programs(folder: str) -> None:
     """Keeps programs that took over a second to compile, so that the next start is quick.
 
-        `folder` may be a URL: file://, or gs:// (which JAX opens by etils' epath, with gcsfs); empty:
-        ~/.cache/fsa_jax/xla. In it each topology has a folder of its own. Holds for the rest of the
-    <<<<<<< HEAD
-        process. UserError where it is another URL, or gcsfs is not there.
-    =======
-        process. UserError where it is another URL.
+    `folder` may be a URL: file://, or gs:// (which JAX opens by etils' epath, with gcsfs); empty:
+    ~/.cache/fsa_jax/xla. In it each topology has a folder of its own. Holds for the rest of the
+    process. UserError where it is another URL, or gcsfs is not there.
 
-        Several processes on CPUs keep none: what they read back computes other numbers, or never ends
-        (jax 0.10.2; the collectives of a program that was kept come out of step between processes).
-    >>>>>>> f008bba (wip)
+    Several processes on CPUs keep none: what they read back computes other numbers, or never ends
+    (jax 0.10.2; the collectives of a program that was kept come out of step between processes).
     """
     root = folder.removeprefix('file://') or str(Path.home() / '.cache' / 'fsa_jax' / 'xla')
     if '://' in root and not root.startswith('gs://'):
