@@ -161,7 +161,13 @@ class Training(abc.ABC):
         self.bar.update(1, loss=float(np.mean([loss['loss'] for loss in losses])), **shown)
         if step % self.job.train.log_every and step not in (1, self.job.steps):
             return
-        clocks = rates | self._utilisation() | self.goodput.row()
+        alike = {
+            'learning_rate': float(self.job.learning_rate(fed.step)),
+            'pairs': fed.pairs // len(every),
+            **rates,
+            **self._utilisation(),
+            **self.goodput.row(),
+        }
         for log, loss, of_one in zip(self.logs, losses, every):
             row = {
                 'step': step,
@@ -169,9 +175,7 @@ class Training(abc.ABC):
                 **loss,
                 'objective': float(of_one.objective),
                 'grad_norm': float(of_one.grad_norm),
-                'learning_rate': float(self.job.learning_rate(fed.step)),
-                'pairs': fed.pairs // len(every),
-                **clocks,
+                **alike,
             }
             log.write(row)
         self.throughput.lap()
