@@ -1,5 +1,7 @@
 """A small packed folder and small configs, for the tests that train."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +144,12 @@ def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {k: v for k, v in row.items() if 'per_second' not in k and not k.startswith(clocks)}
         for row in rows
     ]
+
+
+@contextlib.contextmanager
+def quick_compiles() -> Iterator[None]:
+    """XLA compiles without most optimisations: programs of tiny models in half the time."""
+    before = jax.config.read('jax_disable_most_optimizations')
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jax
 import pytest
 
 from fsa_jax import configs as c
@@ -22,10 +21,8 @@ MEASURES = ('classification', 'extraction')
 @pytest.fixture(scope='module', autouse=True)
 def quick_compiles():
     """The work here is some twenty programs of a tiny model, each run a few times."""
-    before = jax.config.read('jax_disable_most_optimizations')
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', before)
+    with training.quick_compiles():
+        yield
 
 
 @pytest.fixture(scope='module')

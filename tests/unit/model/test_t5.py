@@ -14,6 +14,7 @@ from fsa_jax.errors import UserError
 from fsa_jax.model import axes
 from fsa_jax.model.decoding import decode_step, init_cache, start
 from fsa_jax.model.t5 import T5, init_params, param_axes
+from tests import training
 
 TIED = T5Config(
     vocab_size=61, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_decoder_layers=3, num_heads=2
@@ -25,10 +26,8 @@ KEY = jax.random.key(7)
 @pytest.fixture(scope='module', autouse=True)
 def quick_compiles():
     """These programs are tiny: without most of XLA's optimisations they compile in half the time."""
-    before = jax.config.read('jax_disable_most_optimizations')
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', before)
+    with training.quick_compiles():
+        yield
 
 
 @pytest.fixture(scope='module')
