@@ -93,10 +93,10 @@ def first_rows(store: TokenStore, config: RowsConfig) -> list[tuple[list[int], l
     return [(store.pair(i)[0].tolist(), store.pair(i)[1].tolist()) for i in chosen]
 
 
-def packed_rows(tiny: bool) -> RowsConfig:
-    """2 microbatches of 3 rows of the default shape: about 18 real pairs."""
+def packed_rows(tiny: bool, batch: int, microbatches: int) -> RowsConfig:
+    """Rows of the default shape: some 3 real pairs in each."""
     shape = {'encoder_length': 96, 'decoder_length': 256} if tiny else {}
-    return RowsConfig(batch_size=6, microbatches=2, **shape)
+    return RowsConfig(batch_size=batch, microbatches=microbatches, **shape)
 
 
 def pair_rows(pairs: int) -> RowsConfig:

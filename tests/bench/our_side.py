@@ -24,8 +24,10 @@ class Trainer:
         self._packed, self._model = packed, model
         self._state: Any = None
 
-    def step(self, rows: RowsConfig, split: str, dtype: str, **changes: Any) -> Callable[[], None]:
-        """A function that makes and sends the batch, and returns when the step is finished.
+    def step(
+        self, rows: RowsConfig, split: str, dtype: str, steps: int = 1, **changes: Any
+    ) -> Callable[[], None]:
+        """A function that makes and sends the batch for each of `steps`, and returns when all are finished.
 
         `changes` are fields of T5Config.
         """
@@ -40,7 +42,8 @@ class Trainer:
 
         def run() -> None:
             with job.partition.context():
-                self._state, metrics = step(self._state, feed.at(0).arrays)
+                for _ in range(steps):
+                    self._state, metrics = step(self._state, feed.at(0).arrays)
             jax.block_until_ready((self._state, metrics))
 
         return run

@@ -1,4 +1,4 @@
-"""The model and the training step on an NVIDIA GPU against the same on the CPU, in float32."""
+"""The model, the training step and the generator on an NVIDIA GPU against the same on the CPU, in float32."""
 
 from functools import partial
 
@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fsa_jax.configs import MeshConfig, T5Config
+from fsa_jax.configs import DecodeConfig, MeshConfig, T5Config
+from fsa_jax.decode import Generator
 from fsa_jax.model.t5 import T5, init_params
 from fsa_jax.partition import Partition
 from fsa_jax.train.job import prepare
+from fsa_jax.train.seeds import SeedGroup
 from fsa_jax.train.step import compile_train_step
 from tests import training
 
@@ -89,3 +91,44 @@ def test_the_first_losses_of_all_gpus_are_those_of_the_cpu(tmp_path, tiny_spiece
     ]
     assert found[0] == pytest.approx(found[2], rel=1e-4)
     assert found[1] == pytest.approx(found[2], rel=1e-4)
+
+
+def test_a_run_again_is_bitwise_the_same(tmp_path, tiny_spiece):
+    """What exact resumption rests on."""
+    device = gpus()[:1]
+    packed = training.pack(tmp_path / 'packed', tiny_spiece)
+    knobs = {'steps': 20, 'batch_size': 16, 'validation_split': ''}
+    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
+    job = prepare(train, model, rows, optimizer, Partition.from_config(MeshConfig(), device))
+    assert losses(job, 20) == losses(job, 20)
+
+
+def test_seeds_together_are_the_seeds_alone(tmp_path, tiny_spiece):
+    device = gpus()[:1]
+    packed = training.pack(tmp_path / 'packed', tiny_spiece)
+    knobs = {'steps': 5, 'batch_size': 16}
+    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
+    partition = Partition.from_config(MeshConfig(), device)
+    group = SeedGroup(
+        train.replace(seeds=(42, 43)), model, rows, optimizer, partition, DecodeConfig()
+    )
+    with group.partition.context():
+        step, state, together = group.compile_train_step(), group.start(), []
+        for number in range(5):
+            state, metrics = step(state, group.feed(number).arrays)
+            together.append(np.asarray(metrics.objective))
+    for column, seed in enumerate((42, 43)):
+        own = train.replace(seed=seed), model, rows.replace(seed=seed), optimizer, partition
+        alone = losses(prepare(*own), 5)
+        assert [float(row[column]) for row in together] == pytest.approx(alone, rel=1e-4)
+
+
+def test_generated_ids_are_those_of_the_cpu():
+    device = gpus()[0]
+    inputs = [list(range(2, 2 + length)) for length in (3, 17, 9)]
+    found = []
+    for place in (device, jax.devices('cpu')[0]):
+        with jax.default_device(place):
+            params = jax.device_put(init_params(CONFIG, jax.random.key(1)), place)
+            found.append(Generator(CONFIG, DecodeConfig(batch_size=3)).generate(params, inputs, 12))
+    assert found[0] == found[1]
