@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax import configs as configs_lib
-from fsa_jax import environment
+from fsa_jax import environment, lock
 from fsa_jax.errors import UserError
 from fsa_jax.hosts import Hosts
 
@@ -175,23 +175,28 @@ def output(
     """Opens `folder` for one stage run; see the module docstring.
 
     Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another,
-    or when the processes of `hosts` were not given the same job.
+    when another run is writing there, or when the processes of `hosts` were not given the same job.
     """
     folder, hosts = Path(folder), hosts or Hosts()
     fixed = knobs(configs)
     hosts.agree('config', {'stage': stage, '--output': str(folder), **knobs(configs, free=True)})
     work = folder if resumable else folder.with_name(f'.{folder.name}.partial')
-    resumed = hosts.first(lambda: _open(folder, work, stage, configs, fixed, overwrite))
-    out = Output(work, resumed, hosts)
-    started = time.time()
-    try:
-        yield out
-    except BaseException:
-        if hosts.main and (not resumable or _holds_nothing(work)):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    if hosts.main:
-        _finish(out, folder, stage, configs, fixed, time.time() - started)
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> bool:
+            stack.enter_context(lock.held(folder))
+            return _open(folder, work, stage, configs, fixed, overwrite)
+
+        out = Output(work, hosts.first(begin), hosts)
+        started = time.time()
+        try:
+            yield out
+        except BaseException:
+            if hosts.main and (not resumable or _holds_nothing(work)):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        if hosts.main:
+            _finish(out, folder, stage, configs, fixed, time.time() - started)
 
 
 def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool) -> bool:

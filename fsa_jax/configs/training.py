@@ -73,6 +73,11 @@ class TrainConfig(Config):
         'float32',
         'what gradients are sent as when summed over MeshConfig.data; bfloat16 halves the traffic',
     )
+    deterministic: bool = knob(
+        True,
+        'on GPUs, only operations that give the same bits at every run: what exact resumption needs',
+        free=True,
+    )
     label_smoothing: float = knob(0.0, 'label smoothing', low=0.0, high=1.0)
     z_loss: float = knob(0.0, 'weight of log(Z)^2', low=0.0)
     evaluate_every: int = knob(0, 'steps between validations; 0: each epoch', low=0)

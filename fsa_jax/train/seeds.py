@@ -26,7 +26,7 @@ from fsa_jax.train.checkpoint import stack_abstract
 from fsa_jax.train.feed import Fed
 from fsa_jax.train.job import Job, prepare
 from fsa_jax.train.state import GroupState, TrainState
-from fsa_jax.train.step import StepMetrics, Sums, gradients, train_step
+from fsa_jax.train.step import StepMetrics, Sums, compiler_options, gradients, train_step
 from fsa_jax.train.validate import VALIDATION, Validator, mean_f1s, mean_losses
 
 _STACKED: Any = TrainState(step=None, params=0, opt_state=0)  # type: ignore[arg-type]
@@ -134,6 +134,7 @@ class SeedGroup:
             in_shardings=(self.shardings, self._batches),
             out_shardings=(self.shardings, self.partition.replicated),
             donate_argnums=0,
+            compiler_options=compiler_options(job.train, self.partition),
         )
 
     def compile_offer(self) -> jax.stages.Wrapped:

@@ -178,7 +178,14 @@ def compile_train_step(
         in_shardings=(shardings, partition.microbatches),
         out_shardings=(shardings, partition.replicated),
         donate_argnums=0,
+        compiler_options=compiler_options(train, partition),
     )
+
+
+def compiler_options(train: TrainConfig, partition: Partition) -> dict[str, bool]:
+    """XLA's options for a training step: its GPU code adds up with atomics, in any order, unless told."""
+    on_gpu = partition.mesh.devices.flat[0].platform == 'gpu'
+    return {'xla_gpu_deterministic_ops': True} if on_gpu and train.deterministic else {}
 
 
 def compile_evaluation_step(

@@ -63,17 +63,31 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     stores = {data.TASK: packed.store(data.TASK, 'all')}
     for side, samples in seconds.items():
         config = configs[int(side.split()[0])]
-        add_row(report, side, [steps / s for s in samples], config, Rows(stores, config), T5Config(**model))
+        add_row(
+            report,
+            side,
+            [steps / s for s in samples],
+            config,
+            Rows(stores, config),
+            T5Config(**model),
+        )
     report.publish(flags.output)
 
 
 def add_row(
-    report: harness.Report, name: str, steps_per_second: list[float], config: RowsConfig, rows: Rows, model: T5Config
+    report: harness.Report,
+    name: str,
+    steps_per_second: list[float],
+    config: RowsConfig,
+    rows: Rows,
+    model: T5Config,
 ) -> None:
     """Real pairs a second, and the operations and the share of the peak that they come to."""
     fill = rows.fill()
     pairs = config.batch_size * fill.pairs / fill.rows
-    needed = flops.train_step(model, config.batch_size, config.encoder_length, config.decoder_length)
+    needed = flops.train_step(
+        model, config.batch_size, config.encoder_length, config.decoder_length
+    )
     samples = [pairs * speed for speed in steps_per_second]
     row = harness.Row(name, 'real pairs/s', samples, DTYPE)
     speed = row.median / pairs

@@ -1,6 +1,7 @@
 """How microbatches are averaged, and how batches reach the devices."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,14 @@ from fsa_jax.data.store import PackedFolder
 from fsa_jax.partition import Partition, abstract_params
 from fsa_jax.train.feed import Feed, local_rows, prefetch
 from fsa_jax.train.state import TrainState
-from fsa_jax.train.step import Loss, Sums, gradients, microbatch_scales, train_step
+from fsa_jax.train.step import (
+    Loss,
+    Sums,
+    compiler_options,
+    gradients,
+    microbatch_scales,
+    train_step,
+)
 from fsa_jax.train.validate import mean_losses
 from tests import training
 
@@ -124,3 +132,19 @@ def test_activations_are_constrained_in_the_context_of_a_partition():
     with partition.context():
         spread = [line for line in constraints() if '"data", "fsdp"' in line]
     assert len(spread) > 10  # embeddings, and heads, mlp and residuals of the scanned layers
+
+
+def test_a_gpu_adds_up_in_one_order():
+    """Only there, only if asked for; and the option is one that XLA knows."""
+
+    def options(platform: str, **knobs):
+        device = SimpleNamespace(platform=platform)
+        partition = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([[device]])))
+        return compiler_options(TrainConfig(**knobs), partition)
+
+    asked = options('gpu')
+    assert asked == {'xla_gpu_deterministic_ops': True}
+    assert jax.jit(jnp.sin, compiler_options=asked)(0.0) == 0.0
+    with pytest.raises(Exception, match='No such compile option'):
+        jax.jit(jnp.cos, compiler_options={'xla_gpu_no_such_option': True})(0.0)
+    assert options('gpu', deterministic=False) == options('cpu') == options('tpu') == {}
