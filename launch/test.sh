@@ -52,4 +52,5 @@ run mypy
 run lint-imports
 run shellcheck -x launch/*.sh .ci/run
 run hadolint launch/docker/*.Dockerfile
-run python -m pytest "${arguments[@]}"
+# Two workers, a file's tests in one of them and in order; files as collected, which begins with the long ones.
+run python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "${arguments[@]}"
