@@ -85,7 +85,11 @@ def compile_missing(only: list[str]) -> None:
         ):
             continue
         say(f'compiling {key}')
-        cell = plan_cell(*_arguments(size, name), KEPT)
+        try:
+            cell = plan_cell(*_arguments(size, name), KEPT)
+        except RuntimeError as error:  # the compiler crashed: the other cells may do
+            say(f'{key}: {error}')
+            continue
         content = read()
         content['versions'] = environment.versions()
         content['machine'] = environment.machine()
