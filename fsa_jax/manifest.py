@@ -115,7 +115,7 @@ def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
         if path.is_dir() and not path.is_symlink():
             inner = read(path)['files'] if (path / MANIFEST).is_file() else _hash_files(path)
             found |= {f'{path.name}/{name}': entry for name, entry in inner.items()}
-        elif path.is_file() and path.name not in (MANIFEST, CONFIG):
+        elif path.is_file() and path.name not in (MANIFEST, CONFIG, UNFINISHED):
             found[path.name] = {'bytes': path.stat().st_size, 'sha256': file_sha256(path)}
     return found
 
@@ -208,8 +208,9 @@ def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool)
         shutil.rmtree(work)  # left by a killed run
     resumed = work.exists()
     work.mkdir(parents=True, exist_ok=True)
-    write_atomic(work / CONFIG, _config_text(stage, configs))
+    # it comes first and goes last, after the manifest: a folder with neither would be nobody's
     write_atomic(work / UNFINISHED, json.dumps({'stage': stage, 'knobs': fixed}))
+    write_atomic(work / CONFIG, _config_text(stage, configs))
     return resumed
 
 
@@ -232,7 +233,7 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
         there = read(folder)
     elif begun.is_file():
         there = json.loads(begun.read_text())
-    elif any(folder.iterdir()):
+    elif any(not path.match(f'.{UNFINISHED}.*.tmp') for path in folder.iterdir()):
         raise UserError(
             f'--output={folder} holds files of something else; choose an empty or new folder'
         )
@@ -256,7 +257,6 @@ def _config_text(stage: str, configs) -> str:
 
 
 def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: float) -> None:
-    (out.folder / UNFINISHED).unlink()
     content = {
         'stage': stage,
         'knobs': fixed,
@@ -269,6 +269,7 @@ def _finish(out: Output, folder: Path, stage: str, configs, fixed, seconds: floa
         'finished': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
     }
     write_atomic(out.folder / MANIFEST, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+    (out.folder / UNFINISHED).unlink()
     if out.folder != folder:
         if folder.exists():
             folder.rmdir()  # only an empty one passes _refuse_other_job

@@ -136,7 +136,7 @@ def to_generation(
         input=prompt + review,
         output=answer,
         domain=domain,
-        rating=_stars(record, where),
+        rating=_stars(record, 'Overall', where),
         teacher=answers[0].removeprefix('extracted_').partition('_')[0]
         if answers[0] != 'output_text'
         else '',
@@ -152,12 +152,13 @@ def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generati
     if named not in KINDS:
         raise UserError(f"{where}: 'kind' must be one of {', '.join(KINDS)}; got {named!r}")
     values = {
-        'id': where.rpartition('/')[2],
         'domain': domain,
         **record,
+        'id': str(record.get('id', where.rpartition('/')[2])),
         'kind': named,
         'input': _text(record, 'input', where),
         'output': output,
+        'rating': _stars(record, 'rating', where),
     }
     return Generation(**values)
 
@@ -184,12 +185,12 @@ def _text(record: dict[str, Any], name: str, where: str) -> str:
     return record[name]
 
 
-def _stars(record: dict[str, Any], where: str) -> float | None:
-    stars = record.get('Overall')
+def _stars(record: dict[str, Any], name: str, where: str) -> float | None:
+    stars = record.get(name)
     try:
         return None if stars is None else float(stars)
     except (TypeError, ValueError):
-        raise UserError(f"{where}: 'Overall' must be a number of stars, got {stars!r}") from None
+        raise UserError(f'{where}: {name!r} must be a number of stars, got {stars!r}') from None
 
 
 def _kind_of(answer: str) -> str:

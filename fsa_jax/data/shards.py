@@ -25,7 +25,8 @@ def check_shards(path: str | Path) -> None:
     if not path.is_dir():
         return
     for begun in sorted(path.rglob(manifest.UNFINISHED)):
-        if json.loads(begun.read_text())['stage'] == 'teach':
+        finished = (begun.parent / manifest.MANIFEST).is_file()
+        if not finished and json.loads(begun.read_text())['stage'] == 'teach':
             raise UserError(f'{begun.parent} is not finished: run the same `fsa teach` again')
     jobs: dict[str, dict[int, Path]] = {}
     counts: dict[str, int] = {}
@@ -37,11 +38,16 @@ def check_shards(path: str | Path) -> None:
                 content['counts']['job'],
                 map(int, content['counts']['shard'].split('/')),
             )
+            if counts.setdefault(job, count) != count:
+                raise UserError(
+                    f'{path} holds shards of {counts[job]} and of {count} of one job: {file.parent} is '
+                    f'{index}/{count}; keep those of one number'
+                )
             if index in jobs.setdefault(job, {}):
                 raise UserError(
                     f'{file.parent} and {jobs[job][index]} are the same shard, {index}/{count}'
                 )
-            jobs[job][index], counts[job] = file.parent, count
+            jobs[job][index] = file.parent
     for job, shards in jobs.items():
         missing = [f'{i}/{counts[job]}' for i in range(counts[job]) if i not in shards]
         if missing:

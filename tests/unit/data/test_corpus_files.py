@@ -45,6 +45,10 @@ def write_lines(path, rows, bom=True):
             {'id': 'r1', 'kind': 'rewriting', 'input': 'Soup.', 'output': ANALYSIS, 'teacher': 't'},
             ('r1', 'rewriting', 'Soup.', ANALYSIS, None, 't'),
         ),
+        (
+            {'id': 1, 'input': 'Soup.', 'output': 'x', 'rating': 4},
+            ('1', 'rewriting', 'Soup.', 'x', 4.0, ''),
+        ),
     ],
 )
 def test_every_published_record(record, expected):
@@ -59,6 +63,7 @@ def test_every_published_record(record, expected):
         ({'mixtral_response': 'a'}, 'missing field'),
         ({'Text': 'a', 'mixtral_response': None}, "'mixtral_response' must be text, got None"),
         ({'Text': 'a', 'mixtral_response': 'b', 'Overall': 'good'}, "'Overall' must be a number"),
+        ({'input': 'a', 'output': 'b', 'rating': 'good'}, "'rating' must be a number"),
         ({'input': 'a', 'output': 'b', 'kind': 'poem'}, "'kind' must be one of"),
         ({'input': 'a', 'output': 'b', 'colour': 1}, "unknown field 'colour'"),
     ],

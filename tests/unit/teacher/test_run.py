@@ -1,7 +1,9 @@
 """The resumable run: with the scripted engine and with published answers."""
 
+import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +136,14 @@ def test_ids_must_be_unique(tmp_path):
         teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
 
 
+@pytest.mark.parametrize('field', [{'id': 7}, {'text': None}, {'rating': 'good'}])
+def test_a_field_of_another_kind_is_named(field, tmp_path):
+    line = {'id': 'a', 'text': 'one', 'domain': '', 'rating': 5} | field
+    (tmp_path / 'reviews.jsonl').write_text(json.dumps(line) + '\n')
+    with pytest.raises(UserError, match=f"review .*: '{next(iter(field))}' must be"):
+        teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing(unbroken, lab_reviews, tmp_path, monkeypatch):
     write_atomic = manifest.write_atomic
 
@@ -177,6 +187,39 @@ def test_shards_make_up_the_whole_and_readers_refuse_less(unbroken, lab_reviews,
     teach(last, reviews=str(lab_reviews), shard='1/3', seed=1, **SCRIPTED)
     with pytest.raises(UserError, match='are missing'):
         list(read_generations(tmp_path / 'all'))
+
+
+def test_shards_of_two_numbers_do_not_make_up_a_whole(lab_reviews, tmp_path):
+    for shard in ('0/2', '1/3', '2/3'):  # 0, 1 and 2 are there, and reviews are missing
+        teach(tmp_path / 'all' / shard[0], reviews=str(lab_reviews), shard=shard, **SCRIPTED)
+    with pytest.raises(UserError, match='shards of 2 and of 3 of one job'):
+        list(read_generations(tmp_path / 'all'))
+
+
+@pytest.mark.parametrize('file', ['manifest.json', '.job.json'])
+def test_killed_after_the_last_part_it_is_finished_by_the_next_run(
+    unbroken, lab_reviews, tmp_path, monkeypatch, file
+):
+    """Hashing the parts of two million answers takes minutes."""
+    name, module = {
+        'manifest.json': ('write_atomic', manifest),
+        '.job.json': ('unlink', Path),
+    }[file]
+    does = getattr(module, name)
+
+    def dies(path, *rest, **more):
+        if path.name == file and (tmp_path / 'out' / 'part-00007.jsonl').exists():
+            raise Killed
+        return does(path, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, dies)
+        with pytest.raises(Killed):
+            teach(tmp_path / 'out', reviews=str(lab_reviews), **SCRIPTED)
+    with contextlib.suppress(manifest.AlreadyDone):
+        teach(tmp_path / 'out', reviews=str(lab_reviews), **SCRIPTED)
+    assert len(list(read_generations(tmp_path / 'out', validation_fraction=0.0))) == 120
+    assert manifest.read(tmp_path / 'out')['files'] == manifest.read(unbroken)['files']
 
 
 def test_an_unfinished_run_is_no_corpus(lab_reviews, tmp_path, monkeypatch):
