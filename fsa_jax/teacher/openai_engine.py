@@ -41,17 +41,8 @@ class OpenAIEngine:
 
     def __init__(self, model: str, server: ServerConfig, sampling: SamplingConfig):
         self.teacher, self._server, self._sampling = model, server, sampling
-        self._key = os.environ.get(KEY_VARIABLE, '')
-        self._client = httpx.Client(
-            base_url=server.url.rstrip('/') + '/',
-            headers={'Authorization': f'Bearer {self._key}'} if self._key else {},
-            timeout=httpx.Timeout(
-                server.timeout_seconds, connect=min(10.0, server.timeout_seconds)
-            ),
-            limits=httpx.Limits(
-                max_connections=server.concurrency, max_keepalive_connections=server.concurrency
-            ),
-        )
+        self._key = _key()
+        self._client = _client(server, self._key)
         self._stop = threading.Event()
         self._check_model()
 
@@ -144,7 +135,7 @@ class OpenAIEngine:
         """The JSON of a response; _Fault, _Refusal or UserError by what is wrong with it."""
         try:
             response = self._client.request(method, path, json=body)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Fault(
                 f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
             ) from None
@@ -208,6 +199,30 @@ class _Refusal(Exception):
         """The reason it is set aside for."""
         lengths = ('context length', 'max_model_len', 'too long', 'maximum input length')
         return 'too_long' if any(words in str(self).lower() for words in lengths) else 'refused'
+
+
+def _key() -> str:
+    """The key of the environment, '' where there is none; UserError for what no header can hold."""
+    key = os.environ.get(KEY_VARIABLE, '').strip()  # a secret that comes from a file ends its line
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f'{KEY_VARIABLE} holds characters that no key has; is it pasted whole?')
+    return key
+
+
+def _client(server: ServerConfig, key: str) -> httpx.Client:
+    try:
+        return httpx.Client(
+            base_url=server.url.rstrip('/') + '/',
+            headers={'Authorization': f'Bearer {key}'} if key else {},
+            timeout=httpx.Timeout(
+                server.timeout_seconds, connect=min(10.0, server.timeout_seconds)
+            ),
+            limits=httpx.Limits(
+                max_connections=server.concurrency, max_keepalive_connections=server.concurrency
+            ),
+        )
+    except httpx.InvalidURL as error:
+        raise UserError(f'ServerConfig.url={server.url!r} is no address: {error}') from None
 
 
 def _answer(content: Any) -> Answer:

@@ -10,13 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FakeServer(ThreadingHTTPServer):
-    """`faults(text, attempt)` names the fault of an attempt (from 0) to ask about a review, or ''."""
+    """`faults(text, attempt)` names the fault of an attempt (from 0) to ask about a review, or ''; `says(body)`
+    is its answer."""
 
     daemon_threads = True
 
-    def __init__(self, faults=lambda text, attempt: ''):
+    def __init__(
+        self, faults=lambda text, attempt: '', says=lambda body: f'answer {body.get("seed")}'
+    ):
         super().__init__(('127.0.0.1', 0), _Handler)
-        self.faults = faults
+        self.faults, self.says = faults, says
         self.attempts: Counter = Counter()
         self.times: list[float] = []
         self.requests: list[dict] = []
@@ -65,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
                 server.under_way -= 1
 
     def _answer(self, fault, body):
-        said = {'content': f'answer {body.get("seed")}'}
+        said = {'content': self.server.says(body)}
         answer = {
             'choices': [{'message': said, 'finish_reason': 'stop'}],
             'usage': {'prompt_tokens': 10, 'completion_tokens': 3, 'prompt_tokens_details': None},
@@ -93,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
                 end.close()
         elif fault == 'no json':
             self._send(200, b'{"choices": [{"mess')
+        elif fault == 'no gzip':
+            self._send(200, answer, {'Content-Encoding': 'gzip'})
         elif fault == 'other json':
             self._send(200, {'choices': []})
         elif fault == 'lone surrogate':

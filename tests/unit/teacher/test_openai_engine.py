@@ -12,7 +12,7 @@ from tests.unit.teacher.conftest import content, teach
 from tests.unit.teacher.fake_server import FakeServer
 
 FAST = {'engine': 'openai', 'model': 'fake', 'retry_seconds': 0.01, 'kinds': ('analysis',)}
-FAULTS = ['429', '500', '503', 'hang', 'truncated', 'reset', 'no json', 'other json']
+FAULTS = ['429', '500', '503', 'hang', 'truncated', 'reset', 'no json', 'other json', 'no gzip']
 
 
 @pytest.fixture
@@ -147,8 +147,24 @@ def test_a_rate_limit_that_does_not_end_stops_the_run(reviews, tmp_path):
         teach(tmp_path / 'out', reviews=reviews, url=server.url, retries=2, **FAST)
 
 
+@pytest.mark.parametrize(
+    ('url', 'said'), [('http://127.0.0.1:port/v1', 'is no address'), ('localhost/v1', 'http://')]
+)
+def test_an_address_that_is_none_is_one_line(url, said, reviews, tmp_path):
+    with pytest.raises(UserError, match=said):
+        teach(tmp_path / 'out', reviews=reviews, url=url, **FAST)
+
+
+@pytest.mark.parametrize('key', ['sk-very-secret\u2026', 'sk-very-secret\nsecond line'])
+def test_a_key_that_no_header_can_hold_is_one_line_without_it(key, reviews, tmp_path, monkeypatch):
+    monkeypatch.setenv('OPENAI_API_KEY', key)
+    with FakeServer() as server, pytest.raises(UserError, match='OPENAI_API_KEY holds') as told:
+        teach(tmp_path / 'out', reviews=reviews, url=server.url, **FAST)
+    assert 'secret' not in str(told.value)
+
+
 def test_the_key_is_sent_and_never_written_or_told(reviews, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
+    monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret\n')
 
     def faults(text, attempt):
         return '422' if is_about(text, 2) else '500' if is_about(text, 6) and not attempt else ''
