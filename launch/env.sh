@@ -52,20 +52,30 @@ find_python() { # the first Python that is at least 3.11; $PYTHON wins
 fingerprint() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 # make_env FOLDER PYTHON LOCK: installs exactly what LOCK pins, and fsa_jax itself in place.
-# A stamp holds the lock's hash, so that a second call does nothing.
+# A stamp holds the lock's hash, so that a second call does nothing; calls at once, as of a job array, take turns.
 make_env() {
-  local folder=$1 python=$2 lock=$3 stamp=$1/.fsa_lock want
+  local folder=$1 python=$2 lock=$3 want
   want=$(fingerprint "$lock" "$ROOT/pyproject.toml")
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return; fi
+  if is_made; then return; fi
   if [ -n "$DRY_RUN" ]; then
     echo "# makes $(basename "$folder") with $python from $(basename "$lock")"
     return
   fi
+  mkdir -p "$folder" || fail "cannot make $folder"
+  (
+    ! command -v flock >/dev/null || flock 9
+    is_made || fill_env
+  ) 9>"$folder/.making" || exit
+}
+
+is_made() { [ "$(cat "$folder/.fsa_lock" 2>/dev/null)" = "$want" ]; } # of make_env
+
+fill_env() { # of make_env
   echo "making $(basename "$folder") from $(basename "$lock") (once; some minutes with pip, less with uv)" >&2
   [ -x "$folder/bin/python" ] || "$python" -m venv "$folder" || fail "cannot make $folder with $python -m venv"
   install_into "$folder" --no-deps -r "$lock"
   install_into "$folder" --no-deps -e "$ROOT"
-  echo "$want" >"$stamp"
+  echo "$want" >"$folder/.fsa_lock"
 }
 
 # install_into FOLDER ARGUMENTS…: by uv where it is, else by pip.
@@ -93,6 +103,7 @@ main_env() {
 teacher_env() {
   local folder=$ROOT/.venv-teacher python build=${FSA_VLLM:-} lock=$ROOT/requirements-teacher.lock
   [ -n "$build" ] || { nvidia-smi -L >/dev/null 2>&1 && build=gpu; } || build=cpu
+  [[ $build == [gc]pu ]] || fail "FSA_VLLM=$build: expected gpu or cpu"
   [ "$build" = gpu ] || lock=$ROOT/requirements-teacher-cpu.lock
   python=$(find_python) || fail "needs Python 3.11 or newer on PATH (or PYTHON=/path/to/python)"
   make_env "$folder" "$python" "$lock"

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +14,10 @@ SCRIPTS = {
     'real_smoke.sh': (['.'], 'fsa demo --gin_file=run/real_smoke.gin'),
     'teacher.sh': (['--shard=0/8'], 'fsa teach --shard=0/8'),
     'plan.sh': (['--topology=v5e:4x4'], 'fsa plan --topology=v5e:4x4'),
-    'test.sh': (['tests/unit'], 'python -m pytest tests/unit'),
+    'test.sh': (
+        ['tests/unit'],
+        'python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit',
+    ),
     'chaos.sh': ([], 'python -m tests.chaos'),
     'bench.sh': (['packing'], 'python -m tests.bench.packing'),
 }
@@ -43,6 +47,35 @@ def test_a_missing_data_folder_is_one_line():
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_build_of_vllm_that_is_none_is_one_line():
+    done = launch(REPOSITORY, 'teacher.sh', '--dry-run', FSA_VLLM='tpu')
+    assert (done.returncode, done.stderr) == (2, 'teacher.sh: FSA_VLLM=tpu: expected gpu or cpu\n')
+
+
+def test_tasks_that_start_at_once_make_one_environment(tmp_path):
+    shutil.copytree(REPOSITORY / 'launch', tmp_path / 'launch')
+    for name in ('pyproject.toml', 'requirements-teacher.lock'):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    stubs = {
+        'uv': f'echo begun >>{tmp_path}/log; sleep 0.5; echo ended >>{tmp_path}/log',
+        'fsa': '',
+    }
+    (tmp_path / 'bin').mkdir()
+    for name, does in stubs.items():
+        (tmp_path / 'bin' / name).write_text(f'#!/bin/sh\n{does}\n')
+        (tmp_path / 'bin' / name).chmod(0o755)
+    path = f'{tmp_path}/bin{os.pathsep}{os.environ["PATH"]}'
+    started = [
+        subprocess.Popen(
+            [tmp_path / 'launch' / 'teacher.sh', f'--shard={n}/3'],
+            env=os.environ | {'PATH': path, 'FSA_VLLM': 'gpu', 'PYTHON': sys.executable},
+        )
+        for n in range(3)
+    ]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert (tmp_path / 'log').read_text().split() == ['begun', 'ended'] * 2  # lock, fsa_jax
 
 
 def test_without_a_package_index_there_is_one_clear_line(tmp_path):
