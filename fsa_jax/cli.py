@@ -143,7 +143,8 @@ def _stage(name: str) -> stages.Stage:
 def overview() -> str:
     """The page of `fsa --help`."""
     lines = [f'usage: {USAGE}', '', 'stages, in the order of use:']
-    lines += [f'  {s.name:<14}{s.meaning}' for s in stages.STAGES.values()]
+    for stage in stages.STAGES.values():
+        lines += _wrapped(stage.meaning, f'  {stage.name:<14}', ' ' * 16)
     lines += ['', 'options:', _OPTIONS, '', 'fsa STAGE --help lists every knob of a stage.']
     return '\n'.join(lines)
 
@@ -157,7 +158,7 @@ def stage_help(stage: stages.Stage) -> str:
         )
     lines = [f'usage: fsa {stage.name}{argument} [options]', '', f'{stage.name}: {stage.meaning}.']
     for cls in _classes(stage):
-        lines += ['', *textwrap.wrap(f'{cls.__name__}: {cls.__doc__}', 80)]
+        lines += ['', *_wrapped(f'{cls.__name__}: {" ".join((cls.__doc__ or "").split())}')]
         hints = typing.get_type_hints(cls)
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]
             lines += _knob_help(cls, f, hints[f.name])
@@ -171,8 +172,12 @@ def _knob_help(cls, f, hint) -> list[str]:
     head = f'  --gin.{cls.__name__}.{f.name}={default!r}'
     kind = f'({configs_lib.type_name(hint)})'
     indent = ' ' * 6
-    return [head, *textwrap.wrap(f'{f.metadata["meaning"]} {kind}', 80, initial_indent=indent,
-                                 subsequent_indent=indent)]  # fmt: skip
+    return [head, *_wrapped(f'{f.metadata["meaning"]} {kind}', indent, indent)]
+
+
+def _wrapped(text: str, first: str = '', others: str = '') -> list[str]:
+    """Lines of at most 80 columns."""
+    return textwrap.wrap(text, 80, initial_indent=first, subsequent_indent=others)
 
 
 def _classes(stage: stages.Stage) -> tuple[type[configs_lib.Config], ...]:

@@ -28,9 +28,14 @@ SUBSETS = ('normal', 'implicit', 'explicit', 'multiple')
 SPLITS = (*SPLIT_FILES, 'test_implicit', 'test_multiple', 'test_explicit')
 
 
+def named_root(data_dir: str | Path = '') -> str:
+    """`data_dir`, else the environment's FSA_DATA_DIR; empty where neither names a root."""
+    return str(data_dir) or os.environ.get('FSA_DATA_DIR', '')
+
+
 def data_root(data_dir: str | Path = '') -> Path:
-    """The root of the benchmark data: `data_dir`, else the environment's FSA_DATA_DIR."""
-    root = str(data_dir) or os.environ.get('FSA_DATA_DIR', '')
+    """The root of the benchmark data; UserError where none is named, or it is not there."""
+    root = named_root(data_dir)
     if not root:
         raise UserError(
             'no benchmark data: set PackConfig.data_dir or FSA_DATA_DIR to the folder that holds '
@@ -51,7 +56,7 @@ def datasets(data_dir: str | Path = '') -> list[tuple[str, str]]:
     (neither `data_dir` nor FSA_DATA_DIR) there are the four.
     """
     known = [(task, dataset) for dataset, task in DATASETS.items()]
-    root = str(data_dir) or os.environ.get('FSA_DATA_DIR', '')
+    root = named_root(data_dir)
     found = Path(root).glob('fsa/a[ct]sa/*/train.json') if root else []
     folders = sorted((path.parent.parent.name, path.parent.name) for path in found)
     return known + [pair for pair in folders if pair not in known]

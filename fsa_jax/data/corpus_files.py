@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax import manifest
-from fsa_jax.data.benchmark_files import data_root
+from fsa_jax.data.benchmark_files import data_root, named_root
 from fsa_jax.data.json_records import read_json_records
 from fsa_jax.data.shards import check_shards
 from fsa_jax.errors import UserError
@@ -41,11 +41,12 @@ _PUBLISHED = re.compile(
 
 def corpus_root(corpus: str | Path = '', data_dir: str | Path = '') -> Path:
     """`corpus`, else the folder `corpus` under the data root (PackConfig.data_dir, FSA_DATA_DIR)."""
+    knob = 'set PackConfig.corpus to a file or folder of them'
+    if not str(corpus) and not named_root(data_dir):
+        raise UserError(f'no teacher answers: {knob}')
     path = Path(corpus) if str(corpus) else data_root(data_dir) / 'corpus'
     if not path.exists():
-        raise UserError(
-            f'no teacher answers at {path}; set PackConfig.corpus to a file or folder of them'
-        )
+        raise UserError(f'no teacher answers at {path}; {knob}')
     return path
 
 

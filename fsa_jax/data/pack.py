@@ -58,10 +58,8 @@ def run(
     out: manifest.Output, config: PackConfig, vocabulary: VocabularyConfig, labels: TrainData
 ) -> None:
     """Writes `<task>/<split>/` stores and `vocabulary/`; counts, and says, what was cut."""
-    words = Vocabulary.from_config(vocabulary)
-    words.save(out.folder / VOCABULARY)
-    out.read('VocabularyConfig.path', vocabulary.path)
     for name, path in (
+        ('VocabularyConfig.path', vocabulary.path),
         ('PackConfig.data_dir', config.data_dir),
         ('PackConfig.corpus', config.corpus),
         ('TrainData.path', labels.path),
@@ -70,6 +68,7 @@ def run(
     ):
         if path:
             out.read(name, path)
+    Vocabulary.from_config(vocabulary).save(out.folder / VOCABULARY)
     sources = functools.partial(_resolve, config, vocabulary, labels)
     pack(out, Job(config, vocabulary, sources))
 

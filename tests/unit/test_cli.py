@@ -17,10 +17,12 @@ def fsa(*argv, capsys):
     return status, capsys.readouterr()
 
 
-def test_help_lists_every_stage(capsys):
+def test_help_lists_every_stage_in_80_columns(capsys):
     status, printed = fsa('--help', capsys=capsys)
     assert status == 0
     assert all(f'  {name} ' in printed.out for name in stages.STAGES)
+    lines = printed.out.splitlines()
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
 
 
 @pytest.mark.parametrize('name', stages.STAGES)
@@ -32,6 +34,8 @@ def test_stage_help_lists_every_knob_in_80_columns(name, capsys):
             assert field.metadata['meaning'].split()[0] in printed.out
     prose = [line for line in printed.out.splitlines() if not line.startswith('  --gin.')]
     assert max(map(len, prose)) <= 80, max(prose, key=len)
+    about = [line for line in prose if not line.startswith(' ')]
+    assert not any('  ' in line for line in about), 'a docstring keeps the indent of its lines'
 
 
 def test_help_imports_neither_jax_nor_a_stage():

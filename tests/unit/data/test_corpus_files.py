@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from fsa_jax import records
-from fsa_jax.data.corpus_files import read_generations, split_names, to_generation
+from fsa_jax.data.corpus_files import corpus_root, read_generations, split_names, to_generation
 from fsa_jax.errors import UserError
 
 ANALYSIS = 'Opinion Target 1: "soup"\nAspect: taste\nSentiment: Positive\nReasoning: It is praised.'
@@ -125,6 +125,18 @@ def test_both_answers_to_a_review_fall_on_one_side_of_the_split(tmp_path):
 def test_a_folder_without_answers_is_said(tmp_path):
     with pytest.raises(UserError, match=r'no .json or .jsonl files'):
         list(read_generations(tmp_path))
+
+
+def test_where_answers_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv('FSA_DATA_DIR', raising=False)
+    with pytest.raises(UserError, match=r'^no teacher answers: set PackConfig\.corpus'):
+        corpus_root()
+    monkeypatch.setenv('FSA_DATA_DIR', str(tmp_path))
+    with pytest.raises(UserError, match=rf'at {tmp_path}/corpus; set PackConfig\.corpus'):
+        corpus_root()
+    (tmp_path / 'corpus').mkdir()
+    assert corpus_root() == corpus_root(data_dir=tmp_path) == tmp_path / 'corpus'
+    assert corpus_root(tmp_path / 'corpus', '/nowhere') == tmp_path / 'corpus'
 
 
 @pytest.mark.data

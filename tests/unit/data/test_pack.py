@@ -148,9 +148,11 @@ def test_a_task_cannot_take_the_folder_of_the_vocabulary(tmp_path, tiny_spiece):
         run(tmp_path / 'packed', tiny_spiece, size=3, name='vocabulary')
 
 
-def test_the_stage_needs_a_vocabulary(tmp_path):
+@pytest.mark.parametrize('path', ['', '/no/where'])
+def test_the_stage_needs_a_vocabulary(tmp_path, path):
+    vocabulary = VocabularyConfig(path=path)
     with pytest.raises(UserError, match=r'VocabularyConfig\.path'):
-        stages.run('pack', (PackConfig(), VocabularyConfig(), TrainData()), tmp_path / 'packed')
+        stages.run('pack', (PackConfig(), vocabulary, TrainData()), tmp_path / 'packed')
     assert not (tmp_path / 'packed').exists()
 
 

@@ -1,0 +1,62 @@
+"""Progress as the user sees it: a bar on a terminal, plain lines elsewhere."""
+
+import io
+import sys
+
+import pytest
+
+from fsa_jax import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds since the start, which the test sets."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+    return now
+
+
+def test_elsewhere_a_plain_line_every_few_seconds(clock, monkeypatch):
+    """Steps of a second from 100 to 200 of 300: the rate is of this run, the ETA of what is left."""
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    with progress.track('train', 300, 'steps', start=100) as bar:
+        for _ in range(100):
+            clock[0] += 1.0
+            bar.update(1, loss=1.23456, **{'pairs/s': 17})
+    lines = sys.stderr.getvalue().splitlines()
+    assert lines[0] == 'train: 105/300 steps  1 steps/s  loss 1.235  pairs/s 17  ETA 3m15s'
+    assert len(lines) == 21, 'one every five seconds, and the last'
+    assert '\x1b' not in ''.join(lines)
+
+
+def test_without_a_total_there_is_no_eta(clock, monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    with progress.track('pack', None, 'pairs') as bar:
+        clock[0] = 10.0
+        bar.update(50)
+    assert sys.stderr.getvalue().splitlines()[0] == 'pack: 50 pairs  5 pairs/s'
+
+
+def test_a_short_stage_says_nothing(monkeypatch):
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    with progress.track('score', 3) as bar:
+        bar.update(3)
+    assert not sys.stderr.getvalue()
+
+
+def test_on_a_terminal_a_bar(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '160')
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setattr(sys, 'stderr', Terminal())
+    with progress.track('train', 4, 'steps', start=1) as bar:
+        bar.update(1, loss=0.5)
+    shown = sys.stderr.getvalue()
+    assert '━' in shown
+    assert '2/4 steps' in shown
+    assert 'ETA' in shown
+    assert 'loss 0.5' in shown
