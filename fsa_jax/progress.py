@@ -99,23 +99,25 @@ class _Terminal:
 class _Lines:
     def __init__(self, name, total, unit, start):
         self._name, self._total, self._unit = name, total, unit
-        self._start = self._done = start
+        self._start = self._done = self._said = start
+        self._fields: dict[str, Any] = {}
 
     def __enter__(self):
         self._began = self._printed = time.monotonic()
         return self
 
     def __exit__(self, *_):
-        if self._printed > self._began:
-            self._print({})
+        if self._printed > self._began and self._done > self._said:
+            self._print()
 
     def update(self, n: float = 1, **fields: Any) -> None:
         self._done += n
+        self._fields = fields
         if time.monotonic() - self._printed >= _LINE_SECONDS:
-            self._print(fields)
+            self._print()
 
-    def _print(self, fields) -> None:
-        self._printed = time.monotonic()
+    def _print(self) -> None:
+        self._printed, self._said = time.monotonic(), self._done
         seconds = self._printed - self._began
         rate = (self._done - self._start) / seconds if seconds else 0.0
         parts = [f'{self._name}: {_text(self._done)}']
@@ -123,7 +125,7 @@ class _Lines:
             parts[0] += f'/{_text(self._total)}'
         parts[0] += f' {self._unit}'.rstrip()
         parts += [f'{rate:.3g} {self._unit or "units"}/s'] + [
-            f'{k} {_text(v)}' for k, v in fields.items()
+            f'{k} {_text(v)}' for k, v in self._fields.items()
         ]
         if self._total is not None and rate:
             parts.append(f'ETA {_duration((self._total - self._done) / rate)}')

@@ -265,7 +265,11 @@ class PackedFolder:
         """The stores of a split by task: of the named tasks, else of all tasks that have it."""
         names = tasks or [task for task in self.tasks if split in self.splits(task)]
         if not names:
-            raise UserError(f'no task of {self.folder} has a split {split!r}')
+            there = sorted({other for task in self.tasks for other in self.splits(task)})
+            raise UserError(
+                f'no task of {self.folder} has a split {split!r}{nearest(split, there)}; there are '
+                f'{", ".join(there)}'
+            )
         return {task: self.store(task, split) for task in names}
 
     @cached_property

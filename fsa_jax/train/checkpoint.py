@@ -201,8 +201,10 @@ def open_model(folder: str | Path) -> ModelFolder:
     try:
         return ModelFolder(folder, T5Config(**json.loads(path.read_text())))
     except FileNotFoundError:
+        published = (folder / 'config.json').is_file()
         raise UserError(
             f'{folder} is not a model folder (of train or import): it has no {MODEL}'
+            + '; a Hugging Face folder goes through `fsa import` first' * published
         ) from None
     except (ValueError, TypeError) as error:
         raise UserError(f'{path} does not hold the fields of T5Config: {error}') from None

@@ -10,6 +10,7 @@ from fsa_jax import manifest, stages
 from fsa_jax.train.checkpoint import open_model
 
 DATASET = 'atsa_lab_restaurant'
+TINY = c.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2)
 
 
 @pytest.fixture(scope='module')
@@ -21,10 +22,7 @@ def jobs():
         corpus_reviews=40, train_sentences=32, validation_sentences=8, test_sentences=12,
         hard_test_sentences=8,
     )  # fmt: skip
-    model = c.T5Config(
-        d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2
-    )  # fmt: skip
-    return demo, lab, model
+    return demo, lab, TINY
 
 
 @pytest.fixture(scope='module')
@@ -77,3 +75,36 @@ def test_a_finished_demo_is_recognised(folder, jobs):
     with pytest.raises(manifest.AlreadyDone):
         stages.run('demo', jobs, folder)
     assert (folder / 'results.json').stat().st_mtime_ns == before
+
+
+@pytest.mark.data
+def test_every_stage_on_real_data(shared, tmp_path, capsys):
+    """`launch/real_smoke.sh` in small: real answers, sentences and vocabulary, the first of each."""
+    data = shared / 'data'
+    first = tmp_path / 'data'
+    (first / 'corpus').mkdir(parents=True)
+    lines = (data / 'corpus' / 'mixtral_250.json').read_text(encoding='utf-8-sig').splitlines()
+    (first / 'corpus' / 'answers.json').write_text('\n'.join(lines[:24]))
+    sentences = first / 'fsa' / 'acsa' / 'laptop16'  # a dataset that is not here, by its path alone
+    sentences.mkdir(parents=True)
+    for name in ('train', 'dev', 'test', 'hard_test'):
+        records = json.loads((data / f'fsa/acsa/rest16/{name}.json').read_text('utf-8-sig'))
+        (sentences / f'{name}.json').write_text(json.dumps(records[:16]))
+    (first / 't5').symlink_to(data / 't5')
+    demo = c.DemoConfig(
+        data=str(first), datasets=('acsa_laptop16',), seeds=(7,), input_length=128,
+        target_length=400, row_encoder_length=128, row_decoder_length=400, distil_steps=2,
+        distil_batch=2, fine_tune_epochs=1.0,
+    )  # fmt: skip
+    stages.run('demo', (demo, c.LabConfig(), TINY), tmp_path / 'out')
+    found = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert found['data'] == 'real'
+    assert found['f1']['acsa_laptop16']['baseline']['normal'] > 0
+    config = open_model(tmp_path / 'out' / 'reimported').config
+    assert config.vocab_size == 32101
+    page = (tmp_path / 'out' / 'report' / 'report.html').read_text()
+    assert 'real data' in page
+    assert 'synthetic' not in page
+    printed = capsys.readouterr()
+    assert 'real data' in printed.out
+    assert 'report.html' in printed.err

@@ -22,3 +22,23 @@ def test_results_do_not_tell_where_the_data_lies(tmp_path, monkeypatch):
     assert found['knobs']['DemoConfig.data'] == 'DATA_DIR'
     assert 'somebody' not in json.dumps(found)
     assert found['f1']['atsa_x']['student']['normal']['mean'] == 50.0
+
+
+def test_the_table_names_its_data_and_fits_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    f1 = {
+        'baseline': {'normal': 4.35},
+        'control': {'normal': {'mean': 37.814, 'sd': 2.85}},
+        'student': {'normal': {'mean': 53.9, 'sd': 1.72}},
+    }
+    results.print_table({'data': 'synthetic', 'f1': {'atsa_lab_restaurant': f1}})
+    lines = capsys.readouterr().out.splitlines()
+    assert 'SYNTHETIC' in lines[0]
+    row = 'atsa_lab_restaurant normal 4.35 37.81 ± 2.85 53.90 ± 1.72 +16.09'
+    assert row in [' '.join(line.split()) for line in lines]
+    assert max(map(len, lines)) <= 80
+    f1['student']['normal']['sd'] = None  # one seed
+    results.print_table({'data': 'real', 'f1': {'atsa_rest14': f1}})
+    out = capsys.readouterr().out
+    assert 'SYNTHETIC' not in out
+    assert '53.90 ±' not in out

@@ -59,7 +59,10 @@ def damage(folder):
 
 
 def test_unusable_model_folders_are_named(tmp_path, model):
-    with pytest.raises(UserError, match='is not a model folder'):
+    with pytest.raises(UserError, match=r'is not a model folder .* has no model\.json$'):
+        open_model(tmp_path)
+    (tmp_path / 'config.json').write_text('{}')
+    with pytest.raises(UserError, match=r'has no model\.json; .* `fsa import` first'):
         open_model(tmp_path)
     with pytest.raises(UserError, match='keeps no best checkpoint'):
         open_model(model).load_params('best')
