@@ -94,7 +94,7 @@ def _bind_own(arguments: Arguments, knob: str, value: str | None, words: list[st
 
 
 def _value(name: str, words: list[str]) -> str:
-    if not words:
+    if not words or words[0].startswith('--'):
         raise UserError(f'{name} needs a value: {name}=…')
     return words.pop(0)
 
@@ -115,6 +115,8 @@ def _setter(arguments: Arguments, name: str) -> Callable[[str], None]:
         return lambda value: setattr(arguments, 'output', value)
     if name.startswith('--gin.'):
         return lambda value: arguments.bindings.append(f'{name.removeprefix("--gin.")}={value}')
+    if name in _FLAGS:
+        raise UserError(f'{name} takes no value')
     own = stages.STAGES[arguments.stage].options if arguments.stage in stages.STAGES else ()
     names = [*_FLAGS, *_VALUES, *('--' + knob.rpartition('.')[2] for knob in own)]
     raise UserError(f'unknown option {name!r}{nearest(name, names)}; see fsa --help')

@@ -56,6 +56,8 @@ def test_help_imports_neither_jax_nor_a_stage():
         (['score', '--gin.ScoreConfig.bootstrap=many', '--output=x'], 'must be int'),
         (['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x'], 'must be >= 0; got -1'),
         (['score'], 'needs --output'),
+        (['score', '--gin.ScoreConfig.seed', '--output=x'], '--gin.ScoreConfig.seed needs a value'),
+        (['score', '--dry-run=yes', '--output=x'], '--dry-run takes no value'),
         (['export', '--push_to_hub'], '--push_to_hub needs a value'),
         (['score', '--push_to_hub=a/b'], "unknown option '--push_to_hub'"),
         (['score', 'extra', '--output=x'], "unexpected argument 'extra'"),
