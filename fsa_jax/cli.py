@@ -179,7 +179,9 @@ def _knob_help(cls, f, hint) -> list[str]:
 
 def _wrapped(text: str, first: str = '', others: str = '') -> list[str]:
     """Lines of at most 80 columns."""
-    return textwrap.wrap(text, 80, initial_indent=first, subsequent_indent=others)
+    return textwrap.wrap(
+        text, 80, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+    )
 
 
 def _classes(stage: stages.Stage) -> tuple[type[configs_lib.Config], ...]:
