@@ -79,7 +79,7 @@ class _Built:
     written: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     again: int = 0
-    detected: dict[str, detectors.Detected] = field(default_factory=dict)
+    detected: dict[detectors.Answer, detectors.Detected] = field(default_factory=dict)
 
     def counts(self) -> dict[str, object]:
         """For the manifest."""
@@ -121,7 +121,7 @@ def _build(
             if questions is not None:
                 questions.ask(read)
             if corpus.truth:
-                built.detected[answer.id] = detectors.detect(read)
+                built.detected[detectors.answer_of(read)] = detectors.detect(read)
             built.answers += 1
             if built.answers % _STEP == 0:
                 bar.update(_STEP, kept=f'{built.written.total() / built.answers:.0%}')

@@ -11,9 +11,12 @@ from typing import Any
 
 from fsa_jax.corpus.filters import Examined
 from fsa_jax.errors import UserError
+from fsa_jax.lab.teacher import fingerprint
 from fsa_jax.records import SENTIMENT_LEVELS
 
 Detected = frozenset[str]
+Answer = tuple[str, str]
+"""The id of an answer and its fingerprint."""
 
 DETECTORS = {
     'string support': ('made_up_target', 'a target that nothing in the review bears'),
@@ -59,13 +62,18 @@ def detect(read: Examined) -> Detected:
     return frozenset(name for name, found in named.items() if found)
 
 
-def score(truth: Path, detected: dict[str, Detected]) -> dict[str, Any]:
+def answer_of(read: Examined) -> Answer:
+    """Which answer it is."""
+    return read.answer.id, fingerprint(read.answer.output)
+
+
+def score(truth: Path, detected: dict[Answer, Detected]) -> dict[str, Any]:
     """{detector: precision, recall and counts} over the analyses that `truth` knows."""
-    mistakes = {
-        identity: kinds for identity, kinds in _read_truth(truth).items() if identity in detected
-    }
+    mistakes = {answer: kinds for answer, kinds in _read_truth(truth).items() if answer in detected}
     if not mistakes:
-        raise UserError(f'CorpusConfig.truth: {truth} knows none of these answers')
+        raise UserError(
+            f'CorpusConfig.truth: {truth} knows none of these answers; it is of those in the corpus/ beside it'
+        )
     result = {}
     for name, (kind, meaning) in DETECTORS.items():
         wrong = {
@@ -87,16 +95,17 @@ def score(truth: Path, detected: dict[str, Detected]) -> dict[str, Any]:
     return result
 
 
-def _read_truth(folder: Path) -> dict[str, set[str]]:
-    """{id of an analysis: the kinds of its mistakes}."""
+def _read_truth(folder: Path) -> dict[Answer, set[str]]:
+    """{analysis: the kinds of its mistakes}."""
     files = sorted(folder.rglob('*.jsonl')) if folder.is_dir() else [folder]
-    known: dict[str, set[str]] = {}
+    known: dict[Answer, set[str]] = {}
     for file in files:
         for number, line in enumerate(file.read_text('utf-8').splitlines(), 1):
             try:
                 record = json.loads(line)
                 if record['kind'] == 'analysis':
-                    known[record['id']] = {mistake['kind'] for mistake in record['mistakes']}
+                    kinds = {mistake['kind'] for mistake in record['mistakes']}
+                    known[record['id'], record['answer']] = kinds
             except (ValueError, KeyError, TypeError):
                 raise UserError(
                     f"{file}:{number}: not a line of the lab's truth (lab.teacher.Truth)"

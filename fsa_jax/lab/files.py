@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from fsa_jax.configs import LabConfig
-from fsa_jax.lab.teacher import Teacher, Truth
+from fsa_jax.lab.teacher import Teacher, Truth, fingerprint
 from fsa_jax.lab.world import DOMAINS, TAUGHT, World
 from fsa_jax.lab.writer import Opinion, Text, is_hard
 from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
@@ -84,7 +84,9 @@ def _write_answers(
                     finish_reason='length' if cut else 'stop',
                 )
             )
-            truths.append(Truth(f'{record.id}-{kind}', kind, review.opinions, mistakes))
+            truths.append(
+                Truth(answers[-1].id, kind, fingerprint(output), review.opinions, mistakes)
+            )
         write_jsonl(_made(folder / 'corpus' / kind / f'{domain.name}.jsonl'), answers)
         write_jsonl(_made(folder / 'truth' / kind / f'{domain.name}.jsonl'), truths)
 

@@ -4,6 +4,7 @@ It knows the gold opinions. Every error it makes on purpose is kept beside its a
 filter can be scored against the truth.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -62,12 +63,21 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of an answer: the gold opinions of its review, and the mistakes it holds."""
+    """What is true of an answer: the gold opinions of its review, and the mistakes it holds.
+
+    `answer` is its fingerprint: another answer to the same review holds other mistakes.
+    """
 
     id: str
     kind: str
+    answer: str
     opinions: tuple[Opinion, ...]
     mistakes: tuple[Mistake, ...]
+
+
+def fingerprint(answer: str) -> str:
+    """64 bits of the sha256 of an answer, in hex."""
+    return hashlib.sha256(answer.encode('utf-8', 'replace')).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

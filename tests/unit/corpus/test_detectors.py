@@ -1,5 +1,6 @@
 """Detectors on the lab's known errors, and the self-check from question to verdict."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -133,6 +134,19 @@ def test_answers_to_other_questions_are_one_line(world, tmp_path):
 
 
 def test_the_truth_of_another_world_is_one_line(world, tmp_path):
-    (tmp_path / 'truth.jsonl').write_text('{"id": "x", "kind": "analysis", "mistakes": []}\n')
+    (tmp_path / 'truth.jsonl').write_text(
+        '{"id": "x", "kind": "analysis", "answer": "", "mistakes": []}\n'
+    )
     with pytest.raises(UserError, match='knows none of these answers'):
         build(tmp_path / 'c', world, {'truth': str(tmp_path / 'truth.jsonl')})
+
+
+def test_the_truth_about_other_answers_to_the_same_reviews_is_not_used(world, tmp_path):
+    """As `fsa teach` gives them: the lab's teacher, asked anew, makes other mistakes."""
+    answers = [g for f in (world / 'corpus/analysis').iterdir() for g in read_jsonl(Generation, f)]
+    others = [dataclasses.replace(g, output=f'{g.output}\n') for g in answers]
+    write_jsonl(tmp_path / 'answers.jsonl', [*answers[:50], *others[50:]])
+    config = CorpusConfig(answers=str(tmp_path / 'answers.jsonl'), truth=str(world / 'truth'))
+    stages.run('corpus', (config, FilterConfig()), tmp_path / 'c')
+    found = json.loads((tmp_path / 'c' / 'quality.json').read_text())['detectors']
+    assert {detector['answers'] for detector in found.values()} == {50}
