@@ -20,7 +20,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
@@ -98,8 +100,29 @@ def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over all devices (or those given), in an order that suits their network."""
     devices = jax.devices() if devices is None else devices
-    shape = mesh_shape(config, len(devices))
-    return jax.make_mesh(shape, MESH_AXES, devices=devices, axis_types=(AxisType.Auto,) * 3)
+    laid_out = lay_out(mesh_shape(config, len(devices)), devices)
+    return Mesh(laid_out, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def lay_out(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """Devices as an array [data, fsdp, tensor]; of several TPU slices the data axis spans them.
+
+    jax.make_mesh would refuse these, and GPUs of several nodes, which jax takes for slices as well: they
+    lie in the order of their nodes. UserError where the slices do not divide the data axis.
+    """
+    on_tpu = devices[0].platform == 'tpu'
+    slices = len({getattr(d, 'slice_index', 0) for d in devices}) if on_tpu else 1
+    if slices == 1:
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    data, *within = shape
+    if data % slices:
+        raise UserError(
+            f'MeshConfig.data={data} is not divisible by the {slices} slices: only the data axis may '
+            'span slices'
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // slices, *within), (slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils, topologies
-from jax.sharding import AxisType, Mesh
+from jax.experimental import topologies
 
 from fsa_jax import optim
 from fsa_jax.configs import MeshConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.errors import UserError
-from fsa_jax.partition import MESH_AXES, PRESETS, Partition, mesh_shape
+from fsa_jax.partition import Partition
 from fsa_jax.plan.topology import Slices
 from fsa_jax.train.job import abstract_state, make_optimizer
 from fsa_jax.train.state import TrainState
@@ -54,27 +53,6 @@ def devices(slices: Slices) -> list[Any]:
         platform='tpu', topology_name=slices.topology, **options
     )
     return list(described.devices)
-
-
-def partition(mesh: MeshConfig, slices: Slices, on: list[Any]) -> Partition:
-    """The mesh of a run on these devices; over several slices the data axis spans them."""
-    shape = mesh_shape(mesh, len(on))
-    if slices.count == 1:
-        laid_out = mesh_utils.create_device_mesh(shape, on, allow_split_physical_axes=True)
-    else:
-        if shape[0] % slices.count:
-            raise UserError(
-                f'MeshConfig.data={shape[0]} is not divisible by PlanConfig.num_slices={slices.count}: '
-                'only the data axis may span slices'
-            )
-        laid_out = mesh_utils.create_hybrid_device_mesh(
-            (shape[0] // slices.count, *shape[1:]),
-            (slices.count, 1, 1),
-            on,
-            allow_split_physical_axes=True,
-        )
-    axis_types = (AxisType.Auto,) * len(MESH_AXES)
-    return Partition(Mesh(laid_out, MESH_AXES, axis_types=axis_types), PRESETS[mesh.preset])
 
 
 def abstract_batch(rows: RowsConfig, partition: Partition) -> dict[str, jax.ShapeDtypeStruct]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fsa_jax.errors import UserError
 from fsa_jax.manifest import write_atomic
-from fsa_jax.partition import bytes_held
+from fsa_jax.partition import Partition, bytes_held
 from fsa_jax.plan import hlo, program, traffic
 from fsa_jax.plan.topology import Slices
 
@@ -23,8 +23,7 @@ _SMALL = 1 << 16  # bytes: collectives below are counters and norms, and are add
 
 def answer(knobs: program.Knobs, slices: Slices, effort: str) -> dict[str, Any]:
     """What compiling tells: memory, collectives, traffic; or by how much it does not fit."""
-    on = program.devices(slices)
-    partition = program.partition(knobs.mesh, slices, on)
+    partition = Partition.from_config(knobs.mesh, program.devices(slices))
     _, state = program.state(knobs, partition)
     held = {
         'parameters': bytes_held(state.params),

@@ -1,5 +1,8 @@
 """Where parameters lie on a mesh, and what is refused. The 8-device runs are system tests."""
 
+import itertools
+from types import SimpleNamespace
+
 import jax
 import optax
 import pytest
@@ -7,7 +10,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from fsa_jax.configs import MeshConfig, T5Config
 from fsa_jax.errors import UserError
-from fsa_jax.partition import PRESETS, Partition, abstract_params, make_mesh
+from fsa_jax.partition import PRESETS, Partition, abstract_params, lay_out, make_mesh
 from fsa_jax.train.state import TrainState
 
 TINY = T5Config(
@@ -101,3 +104,34 @@ def test_the_mesh_must_be_that_of_the_devices():
     with pytest.raises(UserError, match="tensor=2 does nothing under preset 'dp'"):
         make_mesh(MeshConfig(tensor=2), devices)
     assert make_mesh(MeshConfig()).shape == {'data': 1, 'fsdp': 1, 'tensor': 1}
+
+
+def tpus(slices):
+    """The devices of so many v5e:2x4, as jax lists them on a real pod."""
+    return [
+        SimpleNamespace(
+            platform='tpu', device_kind='TPU v5 lite', slice_index=number, coords=(x, y, 0),
+            core_on_chip=0, process_index=number, id=8 * number + 2 * y + x,
+        )
+        for number, y, x in itertools.product(range(slices), range(4), range(2))
+    ]  # fmt: skip
+
+
+def test_the_data_axis_spans_slices_and_no_other_does():
+    mesh = lay_out((4, 2, 2), tpus(2))
+    assert mesh.shape == (4, 2, 2)
+    assert sorted(d.id for d in mesh.flat) == list(range(16))
+    assert [{d.slice_index for d in row.flat} for row in mesh] == [{0}, {0}, {1}, {1}]
+    with pytest.raises(UserError, match=r'MeshConfig.data=3 is not divisible by the 2 slices'):
+        lay_out((3, 2, 4), tpus(2))
+    assert lay_out((1, 8, 1), tpus(1)).shape == (1, 8, 1)
+
+
+def test_gpus_of_several_nodes_lie_in_the_order_of_their_nodes():
+    """jax takes each node for a slice; here the data axis is that of one node alone."""
+    gpus = [
+        SimpleNamespace(platform='gpu', device_kind='NVIDIA H100', slice_index=n // 4, id=n)
+        for n in range(8)
+    ]
+    mesh = lay_out((1, 8, 1), gpus[::-1])
+    assert [d.id for d in mesh.flat] == list(range(8))
