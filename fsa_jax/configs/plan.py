@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fsa_jax.configs.base import Config, knob
+from fsa_jax.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class PlanConfig(Config):
     teacher_parameters: float = knob(
         0.0, "a teacher's size in billions of parameters; 0: no estimate of the teacher", low=0.0
     )
+    teacher_active_parameters: float = knob(
+        0.0, 'of these, what a token uses (a mixture of experts); 0: all', low=0.0
+    )
     teacher_chip: Literal['H100', 'A100', 'v5e', 'v5p', 'v6e'] = knob('H100', 'what it runs on')
     teacher_generations: int = knob(2_000_000, 'answers of the teacher', low=1)
     teacher_input_tokens: int = knob(400, 'tokens of a prompt that no prefix cache holds', low=1)
@@ -35,3 +39,10 @@ class PlanConfig(Config):
         0.4, 'share of the roofline that the engine reaches: an assumption, not a measurement',
         low=0.01, high=1.0,
     )  # fmt: skip
+
+    def check(self):
+        if self.teacher_active_parameters > self.teacher_parameters:
+            raise UserError(
+                f'PlanConfig.teacher_active_parameters={self.teacher_active_parameters:g} are more than '
+                f'teacher_parameters={self.teacher_parameters:g}'
+            )

@@ -53,7 +53,7 @@ def run(
     if names:
         find_libtpu()
         knobs = Knobs(train, model, rows, optimizer, mesh)
-        slices = [parse(name, plan.num_slices) for name in dict.fromkeys(names)]
+        slices = list(dict.fromkeys(parse(name, plan.num_slices) for name in names))
         cells = _cells(knobs, slices, plan, out.folder if out else None)
         content['slices'] = [cell.to_json(plan.price_per_chip_hour) for cell in cells]
         _print(console, cells, plan)

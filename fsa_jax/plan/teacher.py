@@ -46,17 +46,18 @@ def peaks(chip: str) -> tuple[float, float, float]:
 
 
 def estimate(plan: PlanConfig) -> Estimate:
-    """Reading is bound by products, 2 operations a parameter and token; writing by the longer of
-    that and reading all weights once for each token of the batch that is decoded."""
+    """Reading is bound by products, 2 operations a token and parameter that it uses; writing by the
+    longer of that and reading all weights once for each token of the batch that is decoded."""
     flops, rate, hbm = peaks(plan.teacher_chip)
     parameters = plan.teacher_parameters * 1e9
+    operations = 2 * (plan.teacher_active_parameters * 1e9 or parameters)  # a token
     replica = 1
     while 2 * parameters > _ROOM * replica * hbm:
         replica *= 2
     flops, rate = flops * replica, rate * replica
     batch = plan.teacher_batch
-    reading = 2 * parameters * plan.teacher_input_tokens / flops
-    token = max(2 * parameters / rate, 2 * parameters * batch / flops) / batch
+    reading = operations * plan.teacher_input_tokens / flops
+    token = max(2 * parameters / rate, operations * batch / flops) / batch
     seconds = (reading + token * plan.teacher_output_tokens) / plan.teacher_efficiency
     hours = plan.teacher_generations * seconds / 3600
     read = float(plan.teacher_generations * plan.teacher_input_tokens)

@@ -241,3 +241,17 @@ def test_the_teacher_by_hand():
     assert told.chip_hours == pytest.approx(1000 * (reading + 250 * token) / 3600)
     assert (told.replica, told.input_tokens, told.output_tokens) == (1, 400e3, 250e3)
     assert estimate(plan.replace(teacher_parameters=70.0)).replica == 4
+
+
+def test_a_mixture_of_experts_reads_all_weights_and_computes_with_some():
+    """Mixtral 8x7B: 47 billion parameters, 13 a token, on two H100."""
+    plan = PlanConfig(
+        teacher_parameters=47.0, teacher_active_parameters=13.0, teacher_efficiency=1.0
+    )
+    told, dense = estimate(plan), estimate(plan.replace(teacher_active_parameters=0.0))
+    assert told.replica == dense.replica == 2
+    seconds = 26e9 * 400 / (2 * 989e12) + 250 * (94e9 / (2 * 3350e9)) / 128
+    assert told.replica_hours == pytest.approx(plan.teacher_generations * seconds / 3600)
+    assert told.replica_hours < dense.replica_hours
+    with pytest.raises(UserError, match='teacher_active_parameters=13 are more than'):
+        plan.replace(teacher_parameters=12.0)
