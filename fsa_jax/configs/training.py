@@ -120,6 +120,11 @@ class TrainConfig(Config):
     )
 
     def check(self):
+        if '://' in self.init:
+            raise UserError(
+                f'TrainConfig.init must be a folder that every host sees, not a URL; got {self.init!r}: '
+                'copy it there first'
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f'TrainConfig.seeds must differ; got {self.seeds}')
         if self.profile_steps:

@@ -188,6 +188,10 @@ def test_another_vocabulary_than_that_of_the_init_is_refused(packed, cache, tmp_
         ({'name': 'adafactor', 'vocab_padding': 8}, 'statistics of Adafactor'),
         ({'task_max_new_tokens': {'tt': 9}}, "no task 'tt' .*did you mean 't'"),
         ({'task_max_new_tokens': {'tt': 9}, 'seeds': (1, 2)}, "no task 'tt' .*did you mean 't'"),
+        (
+            {'init': 'gs://bucket/t5'},
+            r"a folder that every host sees, not a URL; got 'gs://bucket/t5'",
+        ),
         ({'init': '/nowhere'}, "a file or folder at '/nowhere', which does not exist"),
     ],
 )
