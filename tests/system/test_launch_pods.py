@@ -329,6 +329,12 @@ def test_each_process_is_told_which_it_is_and_where_they_meet(local, tmp_path):
     assert told[0][1].endswith('device_count=2: train --output=x')
 
 
+def test_each_process_has_a_gpu_of_its_own(local):
+    done = local('echo "$JAX_PROCESS_ID sees $CUDA_VISIBLE_DEVICES"', '--processes=2', '--gpus')
+    out, _ = done.communicate(timeout=60)
+    assert sorted(out.splitlines()) == ['0 sees 0', '1 sees 1']
+
+
 def test_a_crash_starts_all_again_and_bad_input_does_not(local, tmp_path):
     crash_once = 'mkdir tried 2>/dev/null && exit 1; echo went on'
     done = local(crash_once, '--processes=1')

@@ -129,21 +129,35 @@ def test_latest_and_best_are_kept(tmp_path):
     assert checkpoint.steps(tmp_path) == [6]
 
 
-@pytest.mark.parametrize('how', ['byte flipped', 'array lost', 'file cut'])
-def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, capsys, how):
+def cut(folder):
+    """Cuts every file of array data in half."""
+    for path in folder.rglob('d/*'):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def lose(pattern):
+    """Deletes what it finds in a folder."""
+
+    def delete(folder):
+        found = list(folder.glob(pattern))
+        assert found
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return delete
+
+
+@pytest.mark.parametrize(
+    'harm',
+    [damage, cut, *map(lose, ['**/d/*', 'params', 'training', 'checksums'])],
+    ids=['flipped', 'cut', 'arrays', 'parameters', 'optimizer', 'checksums'],
+)
+def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, capsys, harm):
     checkpoints = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
     for step in (1, 2):
         checkpoints.save(state(step, value=step))
     checkpoints.close()
-    newest = tmp_path / 'checkpoints/2'
-    if how == 'byte flipped':
-        damage(newest)
-    elif how == 'file cut':
-        for path in newest.rglob('d/*'):
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    else:
-        for path in newest.rglob('d/*'):
-            path.unlink()
+    harm(tmp_path / 'checkpoints/2')
     again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
     assert_equal(again.restore(abstract(state(0))), state(1, value=1))
     assert 'checkpoint 2 is damaged' in capsys.readouterr().err
