@@ -1,45 +1,112 @@
 """Inputs that packed splits share: leakage is reported, never dropped.
 
-An input is told by a 64-bit hash of its ids as they are stored. Hashes of the training splits stream
-past those of all others, so memory does not grow with what is trained on.
+An input is told by a 64-bit hash of its ids as they are stored. A corpus, which has no metric, has whole
+reviews for inputs: a held-out input is looked for inside them too, unless it is so short that it is
+common speech. The training splits stream past all others, so memory does not grow with what is
+trained on.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Int, UInt64
 
 from fsa_jax.data.store import TokenStore
 
+HEAD = 8  # ids; an input of fewer is common speech
 Shared = dict[str, dict[str, int]]
 _TRAIN = 'train'
 _BLOCK = 4096  # pairs hashed at once
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_ROUGH = 20  # bits of a hash that are looked at first
 
 
-def shared_inputs(stores: Iterable[TokenStore]) -> Shared:
+@dataclass(frozen=True)
+class Held:
+    """Distinct inputs that nothing should be trained on: sorted hashes, and ids without `</s>`."""
+
+    keys: UInt64[np.ndarray, 'n']
+    inputs: list[Int[np.ndarray, 'ids']]
+
+
+def shared_inputs(
+    stores: Iterable[TokenStore], texts: Mapping[str, Sequence[Sequence[int]]] | None = None
+) -> Shared:
     """{'task/split': {other 'task/split': distinct inputs in both}} of every split but 'train'.
 
-    Splits that share nothing are left out, and those that by their name are a part of another
-    ('test_implicit' of 'test').
+    `texts` names further inputs to look for, as ids with `</s>`. Splits that share nothing are left
+    out, and those that by their name are a part of another ('test_implicit' of 'test').
     """
     by_name = {f'{store.task}/{store.header.split}': store for store in stores}
     whole = {n: store for n, store in by_name.items() if n.rpartition('_')[0] not in by_name}
-    held = {
-        name: np.unique(np.concatenate([np.zeros(0, np.uint64), *_hashes(store)]))
-        for name, store in whole.items()
-        if store.header.split != _TRAIN
-    }
+    held = {name: _held(s) for name, s in whole.items() if s.header.split != _TRAIN}
+    for name, inputs in (texts or {}).items():
+        held[name] = _held_ids(inputs, next(iter(whole.values())).tokens.dtype)
+    inside = Inside(held)
     shared: Shared = {name: {} for name in held}
     for other, store in whole.items():
-        found = {name: np.zeros(len(keys), bool) for name, keys in held.items() if name != other}
-        for hashes in _hashes(store):
+        found = {n: np.zeros(len(h.keys), bool) for n, h in held.items() if n != other}
+        for first, hashes in enumerate(_hashes(store)):
             for name, seen in found.items():
-                seen |= np.isin(held[name], hashes)
+                seen |= np.isin(held[name].keys, hashes)
+            if not store.metric:
+                for name, number in inside.find(*store.block(first * _BLOCK, (first + 1) * _BLOCK)):
+                    if name in found:
+                        found[name][number] = True
         for name, seen in found.items():
             if seen.any():
                 shared[name][other] = int(seen.sum())
     return {name: others for name, others in shared.items() if others}
+
+
+def _held(store: TokenStore) -> Held:
+    keys = np.concatenate([np.zeros(0, np.uint64), *_hashes(store)])
+    keys, first = np.unique(keys, return_index=True)
+    return Held(keys, [store.pair(i)[0][:-1] for i in first.tolist()])
+
+
+def _held_ids(inputs: Sequence[Sequence[int]], dtype: np.dtype) -> Held:
+    arrays = [np.array(ids, dtype) for ids in inputs]
+    keys = np.frombuffer(b''.join(_digest(ids.tobytes()) for ids in arrays), '<u8')
+    keys, first = np.unique(keys, return_index=True)
+    return Held(keys, [arrays[i][:-1] for i in first.tolist()])
+
+
+class Inside:
+    """Held-out inputs by the hash of their first HEAD ids, to be found inside longer inputs."""
+
+    def __init__(self, held: Mapping[str, Held]):
+        self._by_head: dict[int, list[tuple[str, int, np.ndarray]]] = {}
+        for name, inputs in held.items():
+            for number, ids in enumerate(inputs.inputs):
+                for head in _heads(ids[:HEAD]).tolist():  # none of fewer ids
+                    self._by_head.setdefault(head, []).append((name, number, ids))
+        self._rough = np.zeros(2**_ROUGH, bool)
+        self._rough[[head >> (64 - _ROUGH) for head in self._by_head]] = True
+
+    def find(
+        self, tokens: Int[np.ndarray, 'ids'], lengths: Int[np.ndarray, 'n 2']
+    ) -> Iterator[tuple[str, int]]:
+        """(name, number) of each held input that lies in an input of a block (`TokenStore.block`)."""
+        starts = np.cumsum(lengths.sum(axis=1)) - lengths.sum(axis=1)
+        heads = _heads(tokens)
+        for at in np.flatnonzero(self._rough[heads >> np.uint64(64 - _ROUGH)]).tolist():
+            for name, number, ids in self._by_head.get(int(heads[at]), ()):
+                pair = np.searchsorted(starts, at, 'right') - 1
+                end = at + len(ids)
+                if end <= starts[pair] + lengths[pair, 0] and np.array_equal(tokens[at:end], ids):
+                    yield name, number
+
+
+def _heads(ids: Int[np.ndarray, 'ids']) -> UInt64[np.ndarray, 'places']:
+    """A hash of the HEAD ids from each place on."""
+    places = max(len(ids) - HEAD + 1, 0)
+    total = np.zeros(places, np.uint64)
+    for k in range(HEAD):
+        total = total * _FACTOR + ids[k : k + places].astype(np.uint64)
+    return total
 
 
 def _hashes(store: TokenStore) -> Iterator[UInt64[np.ndarray, 'n']]:
@@ -50,8 +117,11 @@ def _hashes(store: TokenStore) -> Iterator[UInt64[np.ndarray, 'n']]:
         data, size = tokens.tobytes(), tokens.itemsize
         starts = (ends - lengths.sum(axis=1)) * size
         inputs = (data[a : a + n * size] for a, n in zip(starts.tolist(), lengths[:, 0].tolist()))
-        digests = b''.join(hashlib.blake2b(ids, digest_size=8).digest() for ids in inputs)
-        yield np.frombuffer(digests, '<u8')
+        yield np.frombuffer(b''.join(map(_digest, inputs)), '<u8')
+
+
+def _digest(ids: bytes) -> bytes:
+    return hashlib.blake2b(ids, digest_size=8).digest()
 
 
 def leaks(name: str, others: dict[str, int]) -> str:

@@ -1,6 +1,6 @@
 """Inputs that the data of a report share: between splits, across tasks, between corpus and test."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fsa_jax.data import overlap
@@ -52,11 +52,15 @@ def packed_folders(nodes: Iterable[Node]) -> list[Node]:
     return list(found.values())
 
 
-def leakage(nodes: Iterable[Node]) -> Leakage:
-    """Compares every split of all packed folders in a lineage: a corpus with a benchmark too."""
+def leakage(nodes: Iterable[Node], texts: Mapping[str, Sequence[str]] | None = None) -> Leakage:
+    """Compares every split of all packed folders in a lineage: a corpus with a benchmark too.
+
+    `texts` are those of further tests by name, which were not packed.
+    """
     stores: dict[str, TokenStore] = {}
     missing = []
-    for node in packed_folders(nodes):
+    folders = packed_folders(nodes)
+    for node in folders:
         packed = PackedFolder(node.folder)
         for task in packed.tasks:
             for split in packed.splits(task):
@@ -65,8 +69,25 @@ def leakage(nodes: Iterable[Node]) -> Leakage:
                 if known.header.vocabulary != next(iter(stores.values())).header.vocabulary:
                     del stores[f'{task}/{split}']
                     missing.append(f'{task}/{split}: {SEVERAL_VOCABULARIES}')
-    shared = overlap.shared_inputs(stores.values())
+    further = _ids(texts, folders, stores)
+    shared = overlap.shared_inputs(stores.values(), further)
     leaks = [
         Leak(split, other, n) for split, others in shared.items() for other, n in others.items()
     ]
-    return Leakage(tuple(stores), tuple(leaks), tuple(missing))
+    return Leakage((*stores, *further), tuple(leaks), tuple(missing))
+
+
+def _ids(
+    texts: Mapping[str, Sequence[str]] | None,
+    folders: Sequence[Node],
+    stores: Mapping[str, TokenStore],
+) -> dict[str, list[list[int]]]:
+    """The texts as inputs of the stores, cut where the longest of those is."""
+    if not texts or not stores:
+        return {}
+    words = PackedFolder(folders[0].folder).vocabulary
+    limit = max(int(store.lengths[:, 0].max(initial=1)) for store in stores.values())
+    return {
+        name: [[*ids[: limit - 1], words.eos_id] for ids in words.encode_batch(list(some))]
+        for name, some in texts.items()
+    }

@@ -13,10 +13,10 @@ from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary
 
 
-def store(folder, spiece, task, split, inputs) -> TokenStore:
+def store(folder, spiece, task, split, inputs, metric='', target=(9, 1)) -> TokenStore:
     where = folder / task / split
-    with StoreWriter(where, Vocabulary(spiece), task=task, split=split) as writer:
-        writer.write(TokenBatch.from_pairs([(ids, [9, 1]) for ids in inputs]))
+    with StoreWriter(where, Vocabulary(spiece), task=task, split=split, metric=metric) as writer:
+        writer.write(TokenBatch.from_pairs([(ids, list(target)) for ids in inputs]))
     return TokenStore.open(where)
 
 
@@ -37,6 +37,25 @@ def test_distinct_inputs_are_counted_and_parts_of_a_split_left_out(tmp_path, tin
     said = overlap.leaks('a/test', shared['a/test'])
     assert said == 'a/test: inputs that other splits hold too: 2 in a/train'
     assert overlap.leaks('b/test', shared['b/test']) == ''
+
+
+def test_a_sentence_is_found_inside_the_reviews_of_a_corpus(tmp_path, tiny_spiece):
+    """Whole, not in an answer, and not if it is common speech, unless that is the whole review."""
+    said = list(range(20, 20 + overlap.HEAD))
+    longer, short, answer = [*said, 7], said[:-1], said[::-1]
+    review = [3, 4, *said, 5, 6]
+    sentences = [[*ids, 1] for ids in (said, longer, short, answer, [3, 4])]
+    reviews = [[*review, 1], [*review, 5, 1], [3, 4, 1]]
+    splits = [
+        store(tmp_path, tiny_spiece, 'corpus', 'train', reviews, target=[*answer, 1]),
+        store(tmp_path, tiny_spiece, 'fsa', 'test', sentences, metric='atsa'),
+        store(tmp_path, tiny_spiece, 'fsa', 'train', [[*review, 1]], metric='atsa'),
+    ]
+    assert overlap.shared_inputs(splits[:2]) == {'fsa/test': {'corpus/train': 2}}  # said, and 3 4
+    # texts that were not packed; a benchmark's sentences are compared whole
+    assert overlap.shared_inputs(splits[::2], {'texts': [[*said, 1], [*review, 1], [9, 1]]}) == {
+        'texts': {'corpus/train': 2, 'fsa/train': 1}
+    }
 
 
 def test_an_empty_split_shares_nothing(tmp_path, tiny_spiece):
