@@ -36,7 +36,7 @@ class BenchmarkConfig(Config):
     predictions: dict[str, str] = knob(
         {},
         "answers of other systems for the same table: {'SYSTEM/DATASET' or 'SYSTEM/DATASET/SEED': "
-        '.txt, .jsonl, folder of predict or in-context}, in the order of test.json, then hard_test.json',
+        '.txt, .jsonl, folder of predict, zero-shot or in-context}, in the order of test.json, then hard_test.json',
     )
     price_per_hour: float = knob(
         0.0,

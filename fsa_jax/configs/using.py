@@ -103,7 +103,9 @@ class ReportConfig(Config):
 
     title: str = knob('fsa_jax report', 'title of the page')
     runs: dict[str, str] = knob({}, "training runs to plot: {'name': folder of train}")
-    scores: dict[str, str] = knob({}, "rows of the table: {'name': folder of score}")
+    scores: dict[str, str] = knob(
+        {}, "rows of the tables: {'name': folder of score, zero-shot or in-context}"
+    )
     examples: int = knob(20, 'examples of gold against prediction', low=0)
     resamples: int = knob(
         1000, 'resamples of intervals over seeds and of tests between systems; 0: none', low=0
@@ -112,6 +114,12 @@ class ReportConfig(Config):
         (),
         'further packed folders (a corpus) whose inputs are compared with those of the results; '
         'folders that the results were made from are always compared',
+    )
+    price_per_hour: float = knob(
+        0.0,
+        'price of an hour of the machine that a student gives labels on (zero-shot), in the currency of '
+        'InContextConfig.prompt_price; 0: its cost is not given',
+        low=0.0,
     )
     note: str = knob('', "a line under the title, such as 'synthetic data'")
 

@@ -14,7 +14,7 @@ def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
     """The predictions of a file for the examples of `store`, one for each, in order.
 
     A .txt has an answer a line; a .jsonl objects with a 'prediction', and a 'sentence' that is
-    checked where there is one; a folder is one of `fsa predict` or
+    checked where there is one; a folder is one of `fsa predict`, `fsa zero-shot` or
     `fsa in-context`. UserError names the line.
     """
     examples = list(store.examples())

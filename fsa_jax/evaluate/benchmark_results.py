@@ -119,7 +119,7 @@ def _dataset(
         {
             'a': pair.a.rpartition('/')[2],
             'b': pair.b.rpartition('/')[2],
-            'subset': pair.subset,
+            'subset': pair.on,
             'difference': _percent(pair.difference.difference),
             'interval': [_percent(end) for end in pair.difference.interval],
             'p': round(pair.difference.p_value, 4),

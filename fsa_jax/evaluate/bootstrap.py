@@ -1,4 +1,6 @@
-"""Bootstrap intervals of micro F1 over sentences (Efron and Tibshirani 1993, the percentile method)."""
+"""Bootstrap intervals of scores over sentences (Efron and Tibshirani 1993, the percentile method)."""
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,19 +25,22 @@ def intervals(
     return np.quantile(f1.ratios(drawn @ rows), [tail, 1 - tail], axis=-1).T
 
 
-def mean_f1_interval(
-    counts: Int[np.ndarray, 'seeds N 6'], resamples: int, seed: int
+def mean_interval(
+    counts: Int[np.ndarray, 'seeds N K'],
+    resamples: int,
+    seed: int,
+    measure: Callable[[np.ndarray], np.ndarray] = f1.micro_f1,
 ) -> tuple[float, float]:
-    """Lower and upper end of the mean F1 over seeds: each resample draws the same sentences for all.
+    """Lower and upper end of the mean score over seeds: each resample draws the same sentences for all.
 
     It says how much the mean would move with other test sentences; how much it moves with other
-    seeds is their standard deviation.
+    seeds is their standard deviation. `measure` makes scores [R] of sums of counts [R K].
     """
     sentences = counts.shape[1]
     rows, frequency = np.unique(np.moveaxis(counts, 1, 0), axis=0, return_counts=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(sentences, frequency / sentences, size=resamples)
-    f1s = f1.ratios(np.einsum('rn,nsc->rsc', drawn, rows, optimize=True))[2]
+    scores = measure(np.einsum('rn,nsc->rsc', drawn, rows, optimize=True))
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(f1s.mean(axis=-1), [tail, 1 - tail]).tolist()
+    low, high = np.quantile(scores.mean(axis=-1), [tail, 1 - tail]).tolist()
     return low, high

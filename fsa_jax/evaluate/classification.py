@@ -1,17 +1,20 @@
-"""Accuracy and macro F1 of single labels, with bootstrap intervals."""
+"""Accuracy and macro F1 of single labels, with bootstrap intervals.
 
-from collections.abc import Sequence
+Both are functions of sums of `count`, as F1 is of those of `f1.count`: intervals and paired tests are the same.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fsa_jax.evaluate import score
-from fsa_jax.evaluate.bootstrap import LEVEL
+from fsa_jax.evaluate import bootstrap, score
 
 
 @dataclass(frozen=True)
@@ -36,39 +39,58 @@ def classify(
 ) -> Classification:
     """Scores one label a row."""
     labels = sorted(set(golds))
+    counts = count(golds, predictions, labels)
+    total = counts.sum(axis=0)
+    ends = {
+        name: bootstrap.mean_interval(counts[None], resamples, seed, measure) if resamples else None
+        for name, measure in MEASURES.items()
+    }
+    cells = Counter(zip(golds, predictions))
     columns = [*labels, *sorted(set(predictions) - set(labels))]
-    table = np.zeros((len(labels), len(columns)), np.int64)
-    for gold, predicted in zip(golds, predictions):
-        table[labels.index(gold), columns.index(predicted)] += 1
-    accuracy, f1 = _scores(table)
-    ends: list[tuple[float, float] | None] = [None, None]
-    if resamples:
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(len(golds), (table / len(golds)).ravel(), size=resamples)
-        accuracies, f1s = _scores(drawn.reshape(-1, *table.shape))
-        tail = (1 - LEVEL) / 2
-        for number, values in enumerate((accuracies, f1s.mean(axis=-1))):
-            low, high = np.quantile(values, [tail, 1 - tail]).tolist()
-            ends[number] = low, high
     return Classification(
         rows=len(golds),
-        accuracy=float(accuracy),
-        macro_f1=float(f1.mean()),
-        f1=dict(zip(labels, f1.tolist())),
-        confusion={g: dict(zip(columns, row)) for g, row in zip(labels, table.tolist())},
-        accuracy_interval=ends[0],
-        macro_f1_interval=ends[1],
+        accuracy=float(accuracy(total)),
+        macro_f1=float(macro_f1(total)),
+        f1=dict(zip(labels, _label_f1(total).tolist())),
+        confusion={gold: {column: cells[gold, column] for column in columns} for gold in labels},
+        accuracy_interval=ends['accuracy'],
+        macro_f1_interval=ends['macro F1'],
     )
 
 
-def _scores(
-    table: Int[np.ndarray, '*R C P'],
-) -> tuple[Float[np.ndarray, '*R'], Float[np.ndarray, '*R C']]:
-    """Accuracy, and F1 of each gold label (0 where it is neither in gold nor predicted)."""
-    size = table.shape[-2]
-    right = np.diagonal(table[..., :size], axis1=-2, axis2=-1)
-    both = table.sum(axis=-1) + table.sum(axis=-2)[..., :size]
-    return right.sum(axis=-1) / table.sum(axis=(-2, -1)), 2 * right / np.maximum(both, 1)
+def count(
+    golds: Sequence[str], predictions: Sequence[str], labels: Sequence[str]
+) -> Int[np.ndarray, 'N 3*C']:
+    """Of each row and each of C labels 0 or 1: C columns of right, then of gold, then of predicted."""
+    gold, predicted = (
+        np.array([[name == label for label in labels] for name in names])
+        for names in (golds, predictions)
+    )
+    return np.concatenate([gold & predicted, gold, predicted], axis=1).astype(np.int64)
+
+
+def accuracy(totals: Num[np.ndarray, '*R 3*C']) -> Float[np.ndarray, '*R']:
+    """The share of rows that are right, from sums of `count`."""
+    right, gold, _ = np.split(totals, 3, axis=-1)
+    return right.sum(axis=-1) / gold.sum(axis=-1)
+
+
+def macro_f1(totals: Num[np.ndarray, '*R 3*C']) -> Float[np.ndarray, '*R']:
+    """The mean F1 of the labels, from sums of `count`."""
+    return _label_f1(totals).mean(axis=-1)
+
+
+def _label_f1(totals: Num[np.ndarray, '*R 3*C']) -> Float[np.ndarray, '*R C']:
+    """F1 of each label, 0 where it is neither in gold nor predicted."""
+    right, gold, predicted = np.split(totals, 3, axis=-1)
+    both = gold + predicted
+    return 2 * right / np.where(both > 0, both, 1)
+
+
+MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    'accuracy': accuracy,
+    'macro F1': macro_f1,
+}
 
 
 def print_table(task: str, entry: dict[str, Any]) -> None:

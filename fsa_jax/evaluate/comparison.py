@@ -27,16 +27,16 @@ class System:
 
     def interval(self, subset: str, resamples: int, seed: int = 0) -> tuple[float, float]:
         """The 95 % interval of the mean F1 over seeds on a subset, in [0, 1]."""
-        return bootstrap.mean_f1_interval(self.counts[:, self.members[subset]], resamples, seed)
+        return bootstrap.mean_interval(self.counts[:, self.members[subset]], resamples, seed)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two systems on a subset."""
+    """Two systems on a subset, or by a measure of all rows."""
 
     a: str
     b: str
-    subset: str
+    on: str
     difference: Difference
 
 

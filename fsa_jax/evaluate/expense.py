@@ -6,7 +6,7 @@ included, of an LLM without its start), cost by the price of an hour or of token
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,14 @@ NAMES = ('input_tokens', 'output_tokens', 'seconds', 'cost')
 Expense = dict[str, float | None]
 
 
-def of_runs(folders: Sequence[Path], price_per_hour: float = 0.0) -> Expense | None:
-    """The mean over folders of predictions; None where one does not tell."""
-    found = [_of_run(folder, price_per_hour) for folder in folders]
+def of_runs(
+    folders: Sequence[Path], price_per_hour: float = 0.0, method: str = 'generate'
+) -> Expense | None:
+    """The mean over folders of predictions; None where one does not tell.
+
+    `method` is which of `fsa zero-shot`, in folders of that stage.
+    """
+    found = [_of_run(folder, price_per_hour, method) for folder in folders]
     told = [one for one in found if one is not None]
     if len(told) < len(found):
         return None
@@ -34,30 +39,32 @@ def of_runs(folders: Sequence[Path], price_per_hour: float = 0.0) -> Expense | N
     return mean
 
 
-def _of_run(folder: Path, price_per_hour: float) -> Expense | None:
-    """Of a folder of `fsa predict` or `fsa in-context`, or of answers that come from one."""
+def _of_run(folder: Path, price_per_hour: float, method: str) -> Expense | None:
+    """Of a folder of predict, zero-shot or in-context, or of answers that come from one."""
     if not (folder / manifest.MANIFEST).is_file():
         return None  # a file of answers tells nothing of what they took
     told = manifest.read(folder)
-    if told['stage'] == 'in-context':
-        return _of_llm(folder)
+    if told['stage'] in ('in-context', 'zero-shot'):
+        cost = json.loads((folder / SCORES).read_text())['cost']
+        llm = told['stage'] == 'in-context'
+        return _of_cost(cost) if llm else _of_cost(cost[method], price_per_hour)
     if told['stage'] == 'answers':
         source = Path(told['inputs']['BenchmarkConfig.predictions']['path'])
-        return _of_run(source, price_per_hour)
+        return _of_run(source, price_per_hour, method)
     packed = Path(told['inputs'].get('PredictConfig.data', {}).get('path', ''))
     if told['stage'] != 'predict' or not (packed / manifest.MANIFEST).is_file():
         return None
     return _of_student(folder, told, PackedFolder(packed).vocabulary, price_per_hour)
 
 
-def _of_llm(folder: Path) -> Expense:
-    cost = json.loads((folder / SCORES).read_text())['cost']
-    by = 1000 / max(cost['answered'], 1)
+def _of_cost(cost: Mapping[str, Any], price_per_hour: float = 0.0) -> Expense:
+    """Of the `cost` in a scores.json."""
+    by, seconds = 1000 / max(cost['answered'], 1), cost['seconds_per_1000']
     return {
         'input_tokens': by * cost['prompt_tokens'],
         'output_tokens': by * cost['output_tokens'],
-        'seconds': cost['seconds_per_1000'],
-        'cost': cost['cost_per_1000'],
+        'seconds': seconds,
+        'cost': cost.get('cost_per_1000', _price(seconds, price_per_hour)),
     }
 
 
@@ -65,9 +72,8 @@ def _of_student(
     folder: Path, told: dict[str, Any], vocabulary: Vocabulary, price_per_hour: float
 ) -> Expense:
     rows = list(read_jsonl(Prediction, folder / PREDICTIONS))
-    ends = len(rows)  # each text has an `</s>`
     tokens = [
-        ends + sum(map(len, vocabulary.encode_batch(texts)))
+        count_tokens(vocabulary, texts)
         for texts in ([row.sentence for row in rows], [row.prediction for row in rows])
     ]
     by = 1000 / max(len(rows), 1)
@@ -76,5 +82,14 @@ def _of_student(
         'input_tokens': by * tokens[0],
         'output_tokens': by * tokens[1],
         'seconds': seconds,
-        'cost': seconds / 3600 * price_per_hour if price_per_hour else None,
+        'cost': _price(seconds, price_per_hour),
     }
+
+
+def count_tokens(vocabulary: Vocabulary, texts: Sequence[str]) -> int:
+    """Ids of all texts, each with its `</s>`."""
+    return len(texts) + sum(map(len, vocabulary.encode_batch(list(texts))))
+
+
+def _price(seconds: float, price_per_hour: float) -> float | None:
+    return seconds / 3600 * price_per_hour if price_per_hour else None

@@ -125,6 +125,13 @@ def ratios(
     return np.stack(published + strict)
 
 
+def micro_f1(
+    totals: Int[np.ndarray, '*R 6'] | Float[np.ndarray, '*R 6'],
+) -> Float[np.ndarray, '*R']:
+    """F1 as published, from sums of COUNTS."""
+    return ratios(totals)[2]
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
 

@@ -2,6 +2,7 @@
 
     answers/           what it said, in part files that survive any kill (records.Generation)
     predictions.jsonl  the same as pairs or labels (records.Prediction): `fsa score` reads it, `fsa benchmark` too
+    examples.jsonl     of pairs, as `fsa score` writes it
     scores.json        {"tasks": {…}, "cost": {…}, "note": …, "settings": {…}, "machine": {…}, "versions": {…}}
 
 `cost` has tokens, seconds and, with prices, the cost of 1,000 reviews; seconds are those in which the
@@ -234,6 +235,7 @@ def _write_scores(
     if config.mode == 'extract':
         settings = ScoreConfig(bootstrap=config.bootstrap, seed=config.seed)
         entry = score.score_task(list(predictions), settings)
+        write_jsonl(out.folder / score.EXAMPLES, map(score.judge, predictions))
         score.print_table({task: entry})
     else:
         golds, labels = [p.gold or '' for p in predictions], [p.prediction for p in predictions]

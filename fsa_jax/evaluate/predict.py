@@ -72,7 +72,7 @@ def run(
 
     with PredictionFile(out) as file:
         file.fill('predict', total, chunks)
-    out.counts.update(rows=file.rows, seconds=round(file.seconds, 3), **file.flags)
+    out.counts.update(rows=file.rows, seconds=round(sum(file.seconds.values()), 3), **file.flags)
     if constraints is not None:
         out.counts['spans_not_representable'] = constraints.unrepresentable
     if file.flags:

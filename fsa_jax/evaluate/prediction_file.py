@@ -22,7 +22,7 @@ _MARK = '.predictions.mark.json'
 
 class PredictionFile:
     """A context to append in. `rows` is how many there are, at first those of a killed run, and
-    `seconds` what the model took for them, compiling included.
+    `seconds` what the model took for each kind of them, compiling included.
 
     Every process has all predictions; the main one writes them.
     """
@@ -32,7 +32,7 @@ class PredictionFile:
         self.out = out
         mark = out.hosts.first(self._read_mark)
         self.rows: int = mark['rows']
-        self.seconds: float = mark['seconds']
+        self.seconds: dict[str, float] = mark['seconds']
         self.flags = collections.Counter(mark['flags'])
         self.file = None
         if out.hosts.main:
@@ -40,7 +40,7 @@ class PredictionFile:
             self.file.truncate(mark['bytes'])
 
     def _read_mark(self) -> dict[str, Any]:
-        empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'seconds': 0.0, 'flags': {}}
+        empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'seconds': {}, 'flags': {}}
         if not self.mark.exists():
             return empty
         mark = json.loads(self.mark.read_text())
@@ -57,14 +57,20 @@ class PredictionFile:
         return self
 
     def fill(
-        self, title: str, total: int, chunks: Callable[[int], Iterable[list[Prediction]]]
+        self,
+        title: str,
+        total: int,
+        chunks: Callable[[int], Iterable[list[Prediction]]],
+        kind: Callable[[Prediction], str] = lambda row: '',
     ) -> None:
         """Appends the `total - rows` predictions that are not there yet; `chunks(n)` are those from
-        row n on. SystemExit with status 143 after SIGTERM, and the chunk that was under way."""
+        row n on. The seconds of a chunk are those of the `kind` of its first row. SystemExit with
+        status 143 after SIGTERM, and the chunk that was under way."""
         with Stopper() as stopper, progress.track(title, total, 'rows', self.rows) as bar:
             began = time.monotonic()
             for number, predictions in enumerate(chunks(self.rows), 1):
-                self.seconds += time.monotonic() - began
+                name = kind(predictions[0])
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
                 self.write(predictions)
                 bar.update(len(predictions))
                 began = time.monotonic()

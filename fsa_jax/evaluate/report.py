@@ -1,8 +1,9 @@
 """Stage `report`: `report.html`, one page that needs nothing beside it, and `report.md`.
 
 Loss curves and validation F1 of training runs, the F1 table with intervals, spread over seeds and the
-trivial baseline, paired tests between systems, F1 by polarity and category, examples of gold against
-prediction with the mistakes first, inputs that splits share, and where each number comes from.
+trivial baseline, the table of systems that give labels, paired tests between systems, F1 by polarity and
+category, examples of gold against prediction with the mistakes first, inputs that splits share, and
+where each number comes from.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from fsa_jax import manifest
 from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import ReportConfig
 from fsa_jax.errors import UserError
-from fsa_jax.evaluate import comparison, curves, leakage, lineage, significance, table
+from fsa_jax.evaluate import comparison, curves, label_table, leakage, lineage, significance, table
 from fsa_jax.evaluate.score import EXAMPLES, Judged
 from fsa_jax.records import read_jsonl
 from fsa_jax.train.goodput import KINDS, PREFIX
@@ -51,7 +52,8 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
     seen: set[str] = set()
     base = out.folder.parent.absolute()
     systems = comparison.systems(scores)
-    tables = table.tables({name: read_scores(path) for name, path in scores.items()})
+    tables, by_label = split_tasks(scores)
+    labels = label_table.tables(by_label, config.resamples, config.price_per_hour)
     if config.resamples:
         tables = [with_intervals(t, systems.get(t.task, {}), config.resamples) for t in tables]
     nodes = [lineage.trace(n, i['path'], i['sha256'], seen, base) for n, i in out.inputs.items()]
@@ -61,13 +63,29 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
         'tables': tables,
         'sections': sections(runs),
         'examples': examples(tables, scores, config.examples),
-        'compared': compared(tables, systems, config.resamples),
+        'labels': labels,
+        'compared': compared(tables, labels, systems, config.resamples),
         'test': significance.TEST,
-        'leakage': leakage.leakage(nodes).line,
+        'leakage': leakage.leakage(nodes, {t.task: t.texts for t in labels}).line,
         'lineage': nodes,
     }
     manifest.write_atomic(out.folder / 'report.html', render('report.html.j2', page))
     manifest.write_atomic(out.folder / 'report.md', render('report.md.j2', page))
+
+
+def split_tasks(
+    scores: Mapping[str, Path],
+) -> tuple[list[table.Table], dict[str, dict[str, Path]]]:
+    """The tables of tasks that are scored by pairs, and {task: {name: folder}} of those by labels."""
+    by_pairs: dict[str, dict[str, Any]] = {}
+    by_label: dict[str, dict[str, Path]] = {}
+    for name, folder in scores.items():
+        for task, entry in read_scores(folder).items():
+            if 'metric' in entry:
+                by_pairs.setdefault(name, {})[task] = entry
+            else:
+                by_label.setdefault(task, {})[name] = folder
+    return table.tables(by_pairs), by_label
 
 
 def with_intervals(
@@ -89,10 +107,13 @@ def with_intervals(
 
 
 def compared(
-    tables: Sequence[table.Table], systems: Mapping[str, Mapping[str, comparison.System]], n: int
+    tables: Sequence[table.Table],
+    labels: Sequence[label_table.LabelTable],
+    systems: Mapping[str, Mapping[str, comparison.System]],
+    n: int,
 ) -> dict[str, list[comparison.Compared]]:
     """Paired tests by task, of tasks that have two systems or more; names are those of the table."""
-    result = {}
+    result = {t.task: t.compared for t in labels if t.compared}
     for t in tables:
         found = systems.get(t.task, {})
         if n and len(found) > 1:
@@ -100,7 +121,7 @@ def compared(
             result[t.task] = [
                 dataclasses.replace(pair, a=shown[pair.a], b=shown[pair.b])
                 for pair in comparison.comparisons(found, n)
-            ]
+            ] + result.get(t.task, [])
     return result
 
 
@@ -109,7 +130,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
     path = folder / SCORES
     if not path.is_file():
         raise UserError(
-            f'ReportConfig.scores: {folder} has no {SCORES}; expected a folder of `fsa score`'
+            f'ReportConfig.scores: {folder} has no {SCORES}; expected a folder of score, zero-shot or in-context'
         )
     return json.loads(path.read_text(encoding='utf-8'))['tasks']
 

@@ -1,6 +1,7 @@
 """Is one system better than another? Paired tests over the sentences that both have answered.
 
-Two answers, both by scipy.stats, to two questions about F1(a) - F1(b):
+Two answers, both by scipy.stats, to two questions about the F1 (or
+another score) of a minus that of b:
 
     interval   paired bootstrap: the same sentences are drawn for both (Efron and Tibshirani 1993;
                Koehn 2004), the percentile interval of the difference
@@ -11,6 +12,7 @@ A system of several seeds enters with the mean of its counts of each sentence, s
 different numbers of seeds can be compared; all its seeds change sides together.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,20 +24,20 @@ from fsa_jax.evaluate import f1
 from fsa_jax.evaluate.bootstrap import LEVEL
 
 TEST = 'paired bootstrap (interval) and approximate randomisation (p) over sentences, two-sided'
-_F1 = 2  # of f1.ratios
-_BATCH = 500  # resamples at once
+_BATCH = 500  # resamples at once, at most
+_BATCH_NUMBERS = 2**23  # counts at once, about
 
 
 @dataclass(frozen=True)
 class Difference:
-    """F1 of two systems on the same sentences in [0, 1], `difference` is a's minus b's.
+    """Scores of two systems on the same sentences in [0, 1], `difference` is a's minus b's.
 
     `interval` holds 95 % of the bootstrap differences; `p_value` is that of a difference at least as
     large, to either side, were the two systems alike.
     """
 
-    f1_a: float
-    f1_b: float
+    score_a: float
+    score_b: float
     difference: float
     interval: tuple[float, float]
     p_value: float
@@ -43,21 +45,23 @@ class Difference:
 
 
 def mean_counts(
-    counts: Int[np.ndarray, 'N 6'] | Int[np.ndarray, 'seeds N 6'],
-) -> Float[np.ndarray, 'N 6']:
-    """The counts of each sentence (`f1.count`), the mean over seeds where there are several."""
+    counts: Int[np.ndarray, 'N K'] | Int[np.ndarray, 'seeds N K'],
+) -> Float[np.ndarray, 'N K']:
+    """The counts of each sentence, the mean over seeds where there are several."""
     counts = np.asarray(counts, float)
     return counts if counts.ndim == 2 else counts.mean(axis=0)
 
 
 def compare(
-    a: Int[np.ndarray, 'N 6'] | Int[np.ndarray, 'seeds N 6'],
-    b: Int[np.ndarray, 'N 6'] | Int[np.ndarray, 'seeds N 6'],
+    a: Int[np.ndarray, 'N K'] | Int[np.ndarray, 'seeds N K'],
+    b: Int[np.ndarray, 'N K'] | Int[np.ndarray, 'seeds N K'],
     resamples: int = 4999,
     seed: int = 0,
+    measure: Callable[[np.ndarray], np.ndarray] = f1.micro_f1,
 ) -> Difference:
-    """Compares two systems by the counts of each sentence, `f1.count`; pure in (counts, seed).
+    """Compares two systems by the counts of each sentence; pure in (counts, seed).
 
+    `measure` makes scores [R] of sums of counts [R K]; by default the counts are those of `f1.count`.
     Raises UserError where the two have not answered equally many sentences.
     """
     a, b = mean_counts(a), mean_counts(b)
@@ -69,12 +73,13 @@ def compare(
 
     def difference(ours, theirs, axis=-1):  # numbers of rows of `table`
         totals = (table[numbers].sum(axis=axis % ours.ndim) for numbers in (ours, theirs))
-        return np.subtract(*(f1.ratios(total)[_F1] for total in totals))
+        return np.subtract(*map(measure, totals))
 
     numbers = np.arange(len(a)), np.arange(len(a)) + len(a)
-    score_a, score_b = (float(f1.ratios(x.sum(axis=0))[_F1]) for x in (a, b))
+    score_a, score_b = (float(measure(x.sum(axis=0))) for x in (a, b))
     if np.array_equal(a, b):  # scipy's interval of a constant is nan
         return Difference(score_a, score_b, 0.0, (0.0, 0.0), 1.0, len(a))
+    batch = max(1, min(_BATCH, _BATCH_NUMBERS // table.size))
     interval = stats.bootstrap(
         numbers,
         difference,
@@ -82,7 +87,7 @@ def compare(
         method='percentile',
         confidence_level=LEVEL,
         n_resamples=resamples,
-        batch=_BATCH,
+        batch=batch,
         rng=np.random.default_rng(seed),
     ).confidence_interval
     randomised = stats.permutation_test(
@@ -90,7 +95,7 @@ def compare(
         difference,
         permutation_type='samples',
         n_resamples=resamples,
-        batch=_BATCH,
+        batch=batch,
         rng=np.random.default_rng(seed),
     )
     return Difference(

@@ -5,10 +5,13 @@ Writes `predictions.jsonl` (records.Prediction, one line a row and method) and `
 
     {"tasks": {"yelp2_test": {"score": {"rows": 2000, "accuracy": …, "accuracy_interval": […],
                "macro_f1": …, "macro_f1_interval": […], "f1": {…}, "confusion": {…}}, "generate": …}},
+     "cost": {"score": {"answered": 2000, "prompt_tokens": …, "output_tokens": …, "seconds_per_1000": …}, …},
      "note": …, "settings": {…}, "machine": {…}, "versions": {…}}
 
 Mode 'extract' writes what `fsa predict` and `fsa score` would: pairs of a term and a polarity out of
-generated analyses, under the same scorer. A killed run goes on after the last chunk that is whole.
+generated analyses, under the same scorer, with its examples.jsonl. `cost` counts ids of the student's own
+vocabulary ('score' writes none) and seconds, compiling included. A killed run goes on after the last
+chunk that is whole.
 """
 
 import dataclasses
@@ -22,9 +25,10 @@ from fsa_jax.configs import ScoreConfig, ZeroShotConfig
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import score
 from fsa_jax.evaluate.classification import classify, print_table
+from fsa_jax.evaluate.expense import count_tokens
 from fsa_jax.evaluate.labelled import read_rows
 from fsa_jax.evaluate.prediction_file import PredictionFile
-from fsa_jax.records import SENTIMENT_LEVELS, Prediction, read_jsonl
+from fsa_jax.records import SENTIMENT_LEVELS, Prediction, read_jsonl, write_jsonl
 from fsa_jax.student import Found, Student
 from fsa_jax.student.sentiment import SentimentScorer
 
@@ -46,13 +50,21 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
     )
     task, total = rows[0].task, len(rows) * len(methods(config))
     with PredictionFile(out) as file:
-        file.fill('zero-shot', total, lambda first: judge(student, rows, config, first))
+        file.fill(
+            'zero-shot',
+            total,
+            lambda first: judge(student, rows, config, first),
+            kind=lambda row: row.extra['method'],
+        )
         by_method: dict[str, list[Prediction]] = {method: [] for method in methods(config)}
         for row in read_jsonl(Prediction, file.path):
             by_method[row.extra['method']].append(row)
         entry = scores(by_method, config)
     content = {
         'tasks': {task: entry},
+        'cost': {
+            method: _cost(done, student, file.seconds[method]) for method, done in by_method.items()
+        },
         'note': config.note,
         'settings': _settings(config),
         'machine': environment.machine(),
@@ -62,9 +74,21 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
     manifest.write_atomic(out.folder / score.SCORES, text + '\n')
     out.counts.update(rows=len(rows), methods=len(by_method), **file.flags)
     if config.mode == 'extract':
+        write_jsonl(out.folder / score.EXAMPLES, map(score.judge, by_method['generate']))
         score.print_table({task: entry})
     else:
         print_table(task, entry)
+
+
+def _cost(rows: Rows, student: Student, seconds: float) -> dict[str, float]:
+    """What the rows of a method took."""
+    generated = [text for row in rows for text in row.extra.get('generated', ())]
+    return {
+        'answered': len(rows),
+        'prompt_tokens': count_tokens(student.vocabulary, [row.sentence for row in rows]),
+        'output_tokens': count_tokens(student.vocabulary, generated),
+        'seconds_per_1000': 1000 * seconds / len(rows),
+    }
 
 
 def _settings(config: ZeroShotConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def test_the_p_value_is_that_of_all_swaps():
     ]
     found = compare(counts(a), counts(b))
     assert found.p_value == pytest.approx(np.mean(extreme))
-    assert found.f1_a == pytest.approx(7 / 8)
+    assert found.score_a == pytest.approx(7 / 8)
     assert found.difference == pytest.approx(4 / 8)
 
 
@@ -67,8 +67,8 @@ def test_the_interval_of_a_mean_is_that_of_one_seed_where_seeds_agree():
     random = np.random.default_rng(1)
     one, other = (counts((random.random(300) < 0.6).astype(int).tolist()) for _ in range(2))
     alone = bootstrap.intervals(one, 2000, 0)[2]
-    assert bootstrap.mean_f1_interval(np.stack([one, one]), 2000, 0) == pytest.approx(alone)
-    low, high = bootstrap.mean_f1_interval(np.stack([one, other]), 2000, 0)
+    assert bootstrap.mean_interval(np.stack([one, one]), 2000, 0) == pytest.approx(alone)
+    low, high = bootstrap.mean_interval(np.stack([one, other]), 2000, 0)
     mean = np.mean([f1.summarise(one).f1, f1.summarise(other).f1])
     assert low < mean < high
     assert high - low < alone[1] - alone[0]  # two seeds that err independently
