@@ -53,7 +53,7 @@ def ask(knobs: Knobs, slices: Slices, kept: Path, effort: Effort = 'full') -> di
     """What the compiler answers (see worker.py), from the folder `kept` where it has been asked before.
 
     The same question is the same configs, slices and versions. UserError where the configs do not
-    fit the slices, RuntimeError where the compiler fails in another way than for want of memory.
+    fit the slices, or the compiler crashes.
     """
     library = find_libtpu()
     request = {
@@ -92,7 +92,10 @@ def _run(request: dict[str, Any], library: Path) -> dict[str, Any]:
             check=False,
         )
         if not told.is_file():
-            raise RuntimeError(f'the TPU compiler failed: {_last_line(done)}')
+            raise UserError(
+                f'the TPU compiler itself failed ({_last_line(done)}); another T5Config.remat, '
+                "PlanConfig.effort='full' or another libtpu may do"
+            )
         answer = json.loads(told.read_text())
     if 'error' in answer:
         raise UserError(answer['error'])

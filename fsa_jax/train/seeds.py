@@ -134,7 +134,7 @@ class SeedGroup:
             in_shardings=(self.shardings, self._batches),
             out_shardings=(self.shardings, self.partition.replicated),
             donate_argnums=0,
-            compiler_options=compiler_options(job.train, self.partition),
+            compiler_options=compiler_options(job.train, job.config, self.partition),
         )
 
     def compile_offer(self) -> jax.stages.Wrapped:

@@ -47,6 +47,7 @@ class Loss:
     """The loss of a batch as a function of params, for a model and an objective."""
 
     def __init__(self, config: T5Config, train: TrainConfig, tasks: int, partition: Partition):
+        self.config = config
         self._model = T5(config)
         self._objective = Objective(config.vocab_size, train.label_smoothing, train.z_loss)
         self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
@@ -178,14 +179,22 @@ def compile_train_step(
         in_shardings=(shardings, partition.microbatches),
         out_shardings=(shardings, partition.replicated),
         donate_argnums=0,
-        compiler_options=compiler_options(train, partition),
+        compiler_options=compiler_options(train, loss.config, partition),
     )
 
 
-def compiler_options(train: TrainConfig, partition: Partition) -> dict[str, bool]:
-    """XLA's options for a training step: its GPU code adds up with atomics, in any order, unless told."""
-    on_gpu = partition.mesh.devices.flat[0].platform == 'gpu'
-    return {'xla_gpu_deterministic_ops': True} if on_gpu and train.deterministic else {}
+def compiler_options(train: TrainConfig, model: T5Config, partition: Partition) -> dict[str, bool]:
+    """XLA's options for a training step.
+
+    GPU code adds up with atomics, in any order, unless told. The TPU compiler (libtpu 0.0.42) overflows
+    its stack where it fuses the products that remat='minimal' repeats.
+    """
+    platform = partition.mesh.devices.flat[0].platform
+    if platform == 'gpu' and train.deterministic:
+        return {'xla_gpu_deterministic_ops': True}
+    if platform == 'tpu' and model.remat == 'minimal':
+        return {'xla_tpu_dot_dot_fusion': False}
+    return {}
 
 
 def compile_evaluation_step(

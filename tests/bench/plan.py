@@ -14,6 +14,7 @@ from typing import Any
 
 from fsa_jax import configs as c
 from fsa_jax import environment, gin_registry
+from fsa_jax.errors import UserError
 from fsa_jax.manifest import write_atomic
 from fsa_jax.plan import page
 from fsa_jax.plan.cell import plan_cell, scaled
@@ -87,7 +88,7 @@ def compile_missing(only: list[str]) -> None:
         say(f'compiling {key}')
         try:
             cell = plan_cell(*_arguments(size, name), KEPT)
-        except RuntimeError as error:  # the compiler crashed: the other cells may do
+        except UserError as error:  # the compiler crashed: the other cells may do
             say(f'{key}: {error}')
             continue
         content = read()

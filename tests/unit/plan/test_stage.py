@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
@@ -115,3 +116,14 @@ def test_a_question_is_compiled_once(monkeypatch, tmp_path):
         compiler.ask(KNOBS, parse('v5e:4x4', 2), tmp_path / 'kept')
         compiler.ask(KNOBS, SLICES, tmp_path / 'kept', 'quick')
     assert len(compiled) == 4
+
+
+def test_a_compiler_that_crashes_is_one_line(monkeypatch, tmp_path):
+    def killed(*_, **__):
+        return subprocess.CompletedProcess([], -11, '', 'at work\nRaising signal 11\n\n')
+
+    monkeypatch.setattr(compiler.subprocess, 'run', killed)
+    with pytest.raises(
+        UserError, match=r'itself failed \(exit status -11: Raising signal 11\); anoth'
+    ):
+        compiler._run({}, tmp_path / 'libtpu.so')

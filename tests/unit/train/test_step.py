@@ -134,13 +134,13 @@ def test_activations_are_constrained_in_the_context_of_a_partition():
     assert len(spread) > 10  # embeddings, and heads, mlp and residuals of the scanned layers
 
 
-def test_a_gpu_adds_up_in_one_order():
-    """Only there, only if asked for; and the option is one that XLA knows."""
+def test_options_of_the_compilers():
+    """On GPUs sums in one order if asked for, by an option that XLA knows; on TPUs none but for remat."""
 
-    def options(platform: str, **knobs):
+    def options(platform: str, remat: str = 'none', **knobs):
         device = SimpleNamespace(platform=platform)
         partition = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([[device]])))
-        return compiler_options(TrainConfig(**knobs), partition)
+        return compiler_options(TrainConfig(**knobs), T5Config(remat=remat), partition)
 
     asked = options('gpu')
     assert asked == {'xla_gpu_deterministic_ops': True}
@@ -148,3 +148,5 @@ def test_a_gpu_adds_up_in_one_order():
     with pytest.raises(Exception, match='No such compile option'):
         jax.jit(jnp.cos, compiler_options={'xla_gpu_no_such_option': True})(0.0)
     assert options('gpu', deterministic=False) == options('cpu') == options('tpu') == {}
+    assert options('tpu', 'full') == options('cpu', 'minimal') == {}
+    assert options('tpu', 'minimal') == {'xla_tpu_dot_dot_fusion': False}
