@@ -72,21 +72,26 @@ def ask(knobs: Knobs, slices: Slices, kept: Path, effort: Effort = 'full') -> di
     return answer
 
 
-def _run(request: dict[str, Any], library: Path) -> dict[str, Any]:
-    environment = os.environ | {
+def environment(library: Path) -> dict[str, str]:
+    """That of a process which compiles for TPUs without one."""
+    return os.environ | {
         'JAX_PLATFORMS': 'cpu',
         'TPU_LIBRARY_PATH': str(library),
         'TPU_SKIP_MDS_QUERY': '1',
+        'TPU_STDERR_LOG_LEVEL': '1',  # libtpu's warnings, which else go to files of its own alone
         'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
         'XLA_FLAGS': '',
         'PYTHONPATH': os.pathsep.join(filter(None, [str(_ROOT), os.environ.get('PYTHONPATH')])),
     }
+
+
+def _run(request: dict[str, Any], library: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / 'answer.json'
         done = subprocess.run(
             [sys.executable, '-m', 'fsa_jax.plan.worker', str(told)],
             input=json.dumps(request),
-            env=environment,
+            env=environment(library),
             capture_output=True,
             text=True,
             check=False,

@@ -3,6 +3,8 @@
 Programs are optimised less (PlanConfig.effort='quick'); two compilers run at a time.
 """
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -90,6 +92,30 @@ def test_over_two_slices_gradients_are_scattered_within_each_and_the_rest_is_sai
 def test_no_activation_is_gathered_over_the_batch(cells, name):
     assert not [row for row in cells[name].answer['collectives'] if row['gathers_rows']]
     assert cells[name].answer['warnings'] == []
+
+
+# From rows over four of two by four chips to columns over two: the partitioner copies all to all.
+INVOLUNTARY = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+devices = topologies.get_topology_desc(platform='tpu', topology_name='v5e:2x4').devices
+mesh = Mesh(np.array(devices).reshape(2, 4), ('a', 'b'))
+rows, columns = NamedSharding(mesh, P('b')), NamedSharding(mesh, P(None, 'a'))
+def program(x):
+    return 2 * jax.lax.with_sharding_constraint(jnp.tanh(x), columns)
+jax.jit(program).lower(jax.ShapeDtypeStruct((64, 64, 64), jnp.float32, sharding=rows)).compile()
+"""
+
+
+def test_what_the_partitioner_warns_of_is_heard(libtpu):
+    done = subprocess.run(
+        [sys.executable, '-c', INVOLUNTARY],
+        env=compiler.environment(libtpu), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    (warning,) = compiler.involuntary(done.stderr)
+    assert 'cannot go from sharding' in warning
 
 
 def test_state_is_cut_over_fsdp_and_tensor(cells):
