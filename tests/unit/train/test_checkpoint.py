@@ -167,6 +167,22 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_used(tmp_path, c
     assert (tmp_path / 'checkpoints/2.damaged').is_dir()
 
 
+def test_a_half_written_newest_checkpoint_does_not_count(tmp_path):
+    """What a kill leaves while Orbax writes, before it gives the folder its name."""
+    checkpoints = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    for step in (1, 2):
+        checkpoints.save(state(step, value=step))
+    checkpoints.close()
+    newest = tmp_path / 'checkpoints/2'
+    newest.rename(newest.with_name('3.orbax-checkpoint-tmp'))
+    assert checkpoint.steps(tmp_path) == [1]
+    again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
+    assert_equal(again.restore(abstract(state(0))), state(1, value=1))
+    again.save(state(2, value=5))
+    again.close()
+    assert {path.name for path in newest.parent.iterdir()} == {'1', '2'}
+
+
 def too_many_links(path):
     """What the kernel refuses to open, as it would in a passing failure."""
     for file in path.rglob('d/*'):
