@@ -16,7 +16,7 @@ from fsa_jax.hosts import EXIT_HUNG
 from fsa_jax.train import checkpoint
 from fsa_jax.train.checkpoint import open_model
 from tests import training
-from tests.processes import World, after_a_save, fsa
+from tests.processes import KNOBS, World, after_a_save, fsa
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -97,6 +97,34 @@ def test_predictions_of_2_processes_are_those_of_one(world, two):
         made[processes] = (output / 'predictions.jsonl').read_bytes()
     assert made[2] == made[1]
     assert len(made[1].splitlines()) == 16
+
+
+@pytest.fixture(scope='module')
+def learned(world):
+    """A student of the shape of all runs here that says some things right."""
+    shape = ('d_model', 'd_kv', 'd_ff', 'num_layers', 'num_decoder_layers')
+    knobs = {name: KNOBS[name] for name in shape} | {'steps': 100, 'batch_size': 32}
+    knobs |= {'learning_rate': 1e-2, 'validation_split': '', 'tensorboard': False, 'log_every': 50}
+    with training.quick_compiles():
+        return training.train(world.packed, world.folder / 'learned', world.folder / 'xla', **knobs)
+
+
+def test_the_best_by_f1_of_2_processes_is_that_of_one(world, learned):
+    knobs = {
+        'TrainConfig.init': learned, 'TrainConfig.steps': 4, 'TrainConfig.evaluate_every': 2,
+        'TrainConfig.validation_split': 'validation', 'TrainConfig.keep': 1,
+    }  # fmt: skip
+    more = [f'--gin.{k}={v}' for k, v in knobs.items()]
+    one, two = (world.finish(f'judged-{n}', n, 8 // n, *more) for n in (1, 2))
+    expected, found = ([r for r in rows(f) if 'validation/f1' in r] for f in (one, two))
+    assert [r['step'] for r in found] == [2, 4]
+    assert 0 < expected[0]['validation/f1'] < 1
+    for ours, theirs in zip(found, expected):
+        assert ours['validation/f1'] == theirs['validation/f1']
+        assert ours['validation/loss'] == pytest.approx(theirs['validation/loss'], rel=1e-5)
+    best = checkpoint.read_best(two)
+    assert best == checkpoint.read_best(one)
+    assert checkpoint.steps(two) == sorted({best['step'], 4})
 
 
 # -- killed, stopped, damaged ----------------------------------------------------------------------
