@@ -1,6 +1,7 @@
 """The train step of a run as an abstract program on slices that are not there."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,11 @@ class Knobs:
     mesh: MeshConfig
 
     def to_json(self) -> dict[str, Any]:
-        """All fields by class."""
-        return {f.name: dataclasses.asdict(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """All fields by class, as JSON gives them back: lists for tuples."""
+        named = {
+            f.name: dataclasses.asdict(getattr(self, f.name)) for f in dataclasses.fields(self)
+        }
+        return json.loads(json.dumps(named))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> 'Knobs':
