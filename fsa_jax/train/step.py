@@ -187,12 +187,13 @@ def compiler_options(train: TrainConfig, model: T5Config, partition: Partition) 
     """XLA's options for a training step.
 
     GPU code adds up with atomics, in any order, unless told. The TPU compiler (libtpu 0.0.42) overflows
-    its stack where it fuses the products that remat='minimal' repeats.
+    its stack where it fuses the products that remat='minimal' repeats; on v6e with 'full' too.
     """
-    platform = partition.mesh.devices.flat[0].platform
-    if platform == 'gpu' and train.deterministic:
+    device = partition.mesh.devices.flat[0]
+    if device.platform == 'gpu' and train.deterministic:
         return {'xla_gpu_deterministic_ops': True}
-    if platform == 'tpu' and model.remat == 'minimal':
+    overflows = ('minimal', 'full') if 'v6' in device.device_kind else ('minimal',)
+    if device.platform == 'tpu' and model.remat in overflows:
         return {'xla_tpu_dot_dot_fusion': False}
     return {}
 

@@ -137,8 +137,8 @@ def test_activations_are_constrained_in_the_context_of_a_partition():
 def test_options_of_the_compilers():
     """On GPUs sums in one order if asked for, by an option that XLA knows; on TPUs none but for remat."""
 
-    def options(platform: str, remat: str = 'none', **knobs):
-        device = SimpleNamespace(platform=platform)
+    def options(platform: str, remat: str = 'none', kind: str = '', **knobs):
+        device = SimpleNamespace(platform=platform, device_kind=kind)
         partition = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([[device]])))
         return compiler_options(TrainConfig(**knobs), T5Config(remat=remat), partition)
 
@@ -149,4 +149,6 @@ def test_options_of_the_compilers():
         jax.jit(jnp.cos, compiler_options={'xla_gpu_no_such_option': True})(0.0)
     assert options('gpu', deterministic=False) == options('cpu') == options('tpu') == {}
     assert options('tpu', 'full') == options('cpu', 'minimal') == {}
-    assert options('tpu', 'minimal') == {'xla_tpu_dot_dot_fusion': False}
+    unfused = {'xla_tpu_dot_dot_fusion': False}
+    assert options('tpu', 'minimal') == options('tpu', 'full', 'TPU v6 lite') == unfused
+    assert options('tpu', 'none', 'TPU v6 lite') == {}
