@@ -139,6 +139,11 @@ class Partition:
         """UserError where the mesh is not one of the devices there are."""
         return cls(make_mesh(config, devices), PRESETS[config.preset])
 
+    @property
+    def device(self) -> jax.Device:
+        """One of its devices, which are all of a kind."""
+        return self.mesh.devices.flat[0]
+
     def over_seeds(self, seeds: int) -> 'Partition':
         """The same devices with an axis for `seeds` in front: as many of the data axis as divide them."""
         data, fsdp, tensor = self.mesh.devices.shape
@@ -187,7 +192,7 @@ class Partition:
         """The sum over the data axis, within `data_parallel`: sent as `dtype`, returned as it came."""
         if self.mesh.shape[DATA] == 1:
             return tree
-        if self.mesh.devices.flat[0].platform == 'cpu' and jnp.dtype(dtype) == jnp.bfloat16:
+        if self.device.platform == 'cpu' and jnp.dtype(dtype) == jnp.bfloat16:
             # XLA:CPU dies of a bfloat16 sum in a program that is manual over some axes only (jax
             # 0.10.2, 'Invalid binary instruction opcode copy'): what is sent is rounded alike.
             rounded = jax.tree.map(lambda x: jax.lax.reduce_precision(x, 8, 7), tree)

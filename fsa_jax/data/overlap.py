@@ -7,7 +7,7 @@ trained on.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ def shared_inputs(
     """
     by_name = {f'{store.task}/{store.header.split}': store for store in stores}
     whole = {n: store for n, store in by_name.items() if n.rpartition('_')[0] not in by_name}
-    held = {name: _held(s) for name, s in whole.items() if s.header.split != _TRAIN}
+    held = {name: _held_store(s) for name, s in whole.items() if s.header.split != _TRAIN}
     for name, inputs in (texts or {}).items():
         held[name] = _held_ids(inputs, next(iter(whole.values())).tokens.dtype)
     inside = Inside(held)
@@ -61,17 +61,20 @@ def shared_inputs(
     return {name: others for name, others in shared.items() if others}
 
 
-def _held(store: TokenStore) -> Held:
-    keys = np.concatenate([np.zeros(0, np.uint64), *_hashes(store)])
-    keys, first = np.unique(keys, return_index=True)
-    return Held(keys, [store.pair(i)[0][:-1] for i in first.tolist()])
+def _held_store(store: TokenStore) -> Held:
+    hashes = np.concatenate([np.zeros(0, np.uint64), *_hashes(store)])
+    return _held(hashes, lambda i: store.pair(i)[0])
 
 
 def _held_ids(inputs: Sequence[Sequence[int]], dtype: np.dtype) -> Held:
     arrays = [np.array(ids, dtype) for ids in inputs]
-    keys = np.frombuffer(b''.join(_digest(ids.tobytes()) for ids in arrays), '<u8')
-    keys, first = np.unique(keys, return_index=True)
-    return Held(keys, [arrays[i][:-1] for i in first.tolist()])
+    return _held(_digests(ids.tobytes() for ids in arrays), arrays.__getitem__)
+
+
+def _held(hashes: UInt64[np.ndarray, 'n'], input_at: Callable[[int], np.ndarray]) -> Held:
+    """The distinct of inputs that have these hashes."""
+    keys, first = np.unique(hashes, return_index=True)
+    return Held(keys, [input_at(i)[:-1] for i in first.tolist()])
 
 
 class Inside:
@@ -117,11 +120,12 @@ def _hashes(store: TokenStore) -> Iterator[UInt64[np.ndarray, 'n']]:
         data, size = tokens.tobytes(), tokens.itemsize
         starts = (ends - lengths.sum(axis=1)) * size
         inputs = (data[a : a + n * size] for a, n in zip(starts.tolist(), lengths[:, 0].tolist()))
-        yield np.frombuffer(b''.join(map(_digest, inputs)), '<u8')
+        yield _digests(inputs)
 
 
-def _digest(ids: bytes) -> bytes:
-    return hashlib.blake2b(ids, digest_size=8).digest()
+def _digests(inputs: Iterable[bytes]) -> UInt64[np.ndarray, 'n']:
+    joined = b''.join(hashlib.blake2b(ids, digest_size=8).digest() for ids in inputs)
+    return np.frombuffer(joined, '<u8')
 
 
 def leaks(name: str, others: dict[str, int]) -> str:

@@ -19,7 +19,7 @@ from fsa_jax.evaluate.classification import MEASURES, count
 from fsa_jax.evaluate.comparison import Compared
 from fsa_jax.evaluate.curves import group
 from fsa_jax.evaluate.significance import compare
-from fsa_jax.evaluate.table import short_names
+from fsa_jax.evaluate.table import short_names, spread
 from fsa_jax.records import Prediction, read_jsonl
 
 
@@ -134,6 +134,6 @@ def _score(counts: np.ndarray, measure, resamples: int) -> Score:
     ends = bootstrap.mean_interval(counts, resamples, 0, measure) if resamples else ()
     return Score(
         statistics.mean(seeds),
-        statistics.stdev(seeds) if len(seeds) > 1 else None,
+        spread(seeds),
         *(100 * end for end in ends),
     )

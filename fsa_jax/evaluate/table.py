@@ -105,10 +105,15 @@ def _cells(runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Cell]:
         cells[subset] = Cell(
             statistics.mean(f1),
             statistics.mean(100 * score['strict_f1'] for score in scores),
-            statistics.stdev(f1) if len(f1) > 1 else None,
+            spread(f1),
             *(100 * statistics.mean(end) for end in zip(*ends)),
         )
     return cells
+
+
+def spread(of_seeds: Sequence[float]) -> float | None:
+    """The sample standard deviation; None of a single seed."""
+    return statistics.stdev(of_seeds) if len(of_seeds) > 1 else None
 
 
 def _breakdown(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

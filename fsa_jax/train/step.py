@@ -52,7 +52,7 @@ class Loss:
         self._objective = Objective(config.vocab_size, train.label_smoothing, train.z_loss)
         self._head = 'token_embedder' if config.tie_word_embeddings else 'lm_head'
         self._tasks = tasks
-        on_cpu = partition.mesh.devices.flat[0].platform == 'cpu'
+        on_cpu = partition.device.platform == 'cpu'
         self.chunk_tokens = CPU_CHUNK_TOKENS if on_cpu else CHUNK_TOKENS  # of one device
         self._partition = partition
 
@@ -189,7 +189,7 @@ def compiler_options(train: TrainConfig, model: T5Config, partition: Partition) 
     GPU code adds up with atomics, in any order, unless told. The TPU compiler (libtpu 0.0.42) overflows
     its stack where it fuses the products that remat='minimal' repeats; on v6e with 'full' too.
     """
-    device = partition.mesh.devices.flat[0]
+    device = partition.device
     if device.platform == 'gpu' and train.deterministic:
         return {'xla_gpu_deterministic_ops': True}
     overflows = ('minimal', 'full') if 'v6' in device.device_kind else ('minimal',)

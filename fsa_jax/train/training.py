@@ -182,8 +182,9 @@ class Training(abc.ABC):
 
     def _utilisation(self) -> dict[str, float]:
         rate = self.throughput.flops_per_second
-        mesh = self.job.partition.mesh
-        return utilisation(rate, mesh.devices.flat[0].device_kind, mesh.size) if rate else {}
+        partition = self.job.partition
+        kind, devices = partition.device.device_kind, partition.mesh.size
+        return utilisation(rate, kind, devices) if rate else {}
 
     def _check_finite(self, step: int, every: Sequence[StepMetrics]) -> None:
         for name, of_one in zip(self.names(), every):

@@ -139,7 +139,7 @@ def test_options_of_the_compilers():
 
     def options(platform: str, remat: str = 'none', kind: str = '', **knobs):
         device = SimpleNamespace(platform=platform, device_kind=kind)
-        partition = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([[device]])))
+        partition = SimpleNamespace(device=device)
         return compiler_options(TrainConfig(**knobs), T5Config(remat=remat), partition)
 
     asked = options('gpu')
