@@ -10,7 +10,7 @@ import numpy as np
 from fsa_jax import manifest
 from fsa_jax.configs import PackConfig, RowsConfig
 from fsa_jax.data.corpus_files import read_generations
-from fsa_jax.data.rows import Rows
+from fsa_jax.data.rows import Fill, Rows
 from fsa_jax.data.store import PackedFolder, TokenBatch, TokenStore
 from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary, train_vocabulary
@@ -97,6 +97,11 @@ def packed_rows(tiny: bool, batch: int, microbatches: int) -> RowsConfig:
     """Rows of the default shape: some 3 real pairs in each."""
     shape = {'encoder_length': 96, 'decoder_length': 256} if tiny else {}
     return RowsConfig(batch_size=batch, microbatches=microbatches, **shape)
+
+
+def pairs_a_step(config: RowsConfig, fill: Fill) -> float:
+    """Real pairs in a step of rows with this fill, the mean over an epoch."""
+    return config.batch_size * fill.pairs / fill.rows
 
 
 def pair_rows(pairs: int) -> RowsConfig:

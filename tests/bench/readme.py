@@ -63,9 +63,18 @@ def _benchmarks() -> str:
     how = '(how they are made: [docs/results/README.md](docs/results/README.md))'
     tables = [
         _goals(f'Benchmarks on 2 CPU cores {how}:', found, 'cpu'),
-        _goals('On one NVIDIA H100, t5-base; the rest there, and TPU: not measured.', found, 'gpu'),
+        _goals(f'On {_gpus(found)}; the rest there, and TPU: not measured.', found, 'gpu'),
     ]
     return '\n\n'.join(table for table in tables if table)
+
+
+def _gpus(found: list[dict[str, Any]]) -> str:
+    """What the GPU parts of the files were measured on, and with which model."""
+    parts = [one['gpu'] for one in found if isinstance(one.get('gpu'), dict)]
+    told = {
+        (*part['machine']['devices'], part['settings']['model'].split(',')[0]) for part in parts
+    }
+    return ' and '.join(', '.join(one) for one in sorted(told))
 
 
 def _goals(heading: str, found: list[dict[str, Any]], device: str) -> str:

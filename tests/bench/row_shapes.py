@@ -46,7 +46,7 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
         seconds = harness.alternate(steps, rounds)
         for key, config in configs.items():
             fill = Rows(stores, config).fill()
-            pairs_a_step = config.batch_size * fill.pairs / fill.rows
+            pairs_a_step = data.pairs_a_step(config, fill)
             samples = [pairs_a_step / s for s in seconds[key]]
             details = {
                 'pairs_a_row': round(fill.pairs / fill.rows, 3),

@@ -8,13 +8,14 @@ the maker of the device states.
 """
 
 import argparse
+import statistics
 import tempfile
 from pathlib import Path
 
 import jax
 
 from fsa_jax import flops
-from fsa_jax.configs import RowsConfig, T5Config
+from fsa_jax.configs import T5Config
 from fsa_jax.data.rows import Rows
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.train.goodput import utilisation
@@ -41,7 +42,7 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     pairs = data.encode(vocabulary, data.texts(flags.tiny))
     packed = data.pack(folder / 'packed', vocabulary, {'all': pairs})
     model = data.MODELS[name] | {'vocab_size': vocabulary.size}
-    sizes = [2, 4] if flags.tiny else [int(size) for size in flags.rows.split(',')]
+    sizes = [2] if flags.tiny else [int(size) for size in flags.rows.split(',')]
     trainer = our_side.Trainer(folder / 'packed', model)
     report = harness.Report(
         'utilisation',
@@ -62,15 +63,8 @@ def measure(flags: argparse.Namespace, folder: Path) -> None:
     seconds = harness.alternate(sides, rounds)
     stores = {data.TASK: packed.store(data.TASK, 'all')}
     for side, samples in seconds.items():
-        config = configs[int(side.split()[0])]
-        add_row(
-            report,
-            side,
-            [steps / s for s in samples],
-            config,
-            Rows(stores, config),
-            T5Config(**model),
-        )
+        rows = Rows(stores, configs[int(side.split()[0])])
+        add_row(report, side, [steps / s for s in samples], rows, T5Config(**model))
     report.publish(flags.output)
 
 
@@ -78,22 +72,20 @@ def add_row(
     report: harness.Report,
     name: str,
     steps_per_second: list[float],
-    config: RowsConfig,
     rows: Rows,
     model: T5Config,
 ) -> None:
     """Real pairs a second, and the operations and the share of the peak that they come to."""
-    fill = rows.fill()
-    pairs = config.batch_size * fill.pairs / fill.rows
+    config = rows.config
+    pairs = data.pairs_a_step(config, rows.fill())
     needed = flops.train_step(
         model, config.batch_size, config.encoder_length, config.decoder_length
     )
-    samples = [pairs * speed for speed in steps_per_second]
-    row = harness.Row(name, 'real pairs/s', samples, DTYPE)
-    speed = row.median / pairs
+    speed = statistics.median(steps_per_second)
     used = utilisation(needed * speed, jax.devices()[0].device_kind, 1)
-    row.details.update(used, milliseconds_a_step=1000 / speed)
-    report.rows.append(row)
+    details = used | {'milliseconds_a_step': 1000 / speed}
+    samples = [pairs * one for one in steps_per_second]
+    report.rows.append(harness.Row(name, 'real pairs/s', samples, DTYPE, details=details))
     if 'mfu' in used:
         report.goals.append(harness.Goal(f'MFU of {name}', used['mfu']))
 

@@ -62,6 +62,18 @@ def test_logits_and_gradients(feed_forward):
         assert relative_error(ours, theirs) < 1e-4
 
 
+@pytest.fixture
+def configs(tmp_path, tiny_spiece):
+    """TrainConfig, T5Config, RowsConfig, OptimizerConfig of five steps of a small student."""
+    packed = training.pack(tmp_path / 'packed', tiny_spiece)
+
+    def with_knobs(**knobs):
+        knobs = {'steps': 5, 'batch_size': 16, 'validation_split': ''} | knobs
+        return training.configs(packed, tmp_path / 'xla', **knobs)[:4]
+
+    return with_knobs
+
+
 def losses(job, steps: int) -> list[float]:
     """Of the first steps of a job, on the devices of its mesh."""
     with job.partition.context():
@@ -75,12 +87,10 @@ def losses(job, steps: int) -> list[float]:
     return found
 
 
-def test_the_first_losses_of_all_gpus_are_those_of_the_cpu(tmp_path, tiny_spiece):
+def test_the_first_losses_of_all_gpus_are_those_of_the_cpu(configs):
     """With dropout: its masks depend on no device."""
     devices = gpus()
-    packed = training.pack(tmp_path / 'packed', tiny_spiece)
-    knobs = {'steps': 5, 'batch_size': 16 * len(devices), 'validation_split': ''}
-    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
+    train, model, rows, optimizer = configs(batch_size=16 * len(devices))
     found = [
         losses(prepare(train, model, rows, optimizer, Partition.from_config(mesh, place)), 5)
         for mesh, place in (
@@ -93,21 +103,16 @@ def test_the_first_losses_of_all_gpus_are_those_of_the_cpu(tmp_path, tiny_spiece
     assert found[1] == pytest.approx(found[2], rel=1e-4)
 
 
-def test_a_run_again_is_bitwise_the_same(tmp_path, tiny_spiece):
+def test_a_run_again_is_bitwise_the_same(configs):
     """What exact resumption rests on."""
     device = gpus()[:1]
-    packed = training.pack(tmp_path / 'packed', tiny_spiece)
-    knobs = {'steps': 20, 'batch_size': 16, 'validation_split': ''}
-    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
-    job = prepare(train, model, rows, optimizer, Partition.from_config(MeshConfig(), device))
+    job = prepare(*configs(steps=20), Partition.from_config(MeshConfig(), device))
     assert losses(job, 20) == losses(job, 20)
 
 
-def test_seeds_together_are_the_seeds_alone(tmp_path, tiny_spiece):
+def test_seeds_together_are_the_seeds_alone(configs):
     device = gpus()[:1]
-    packed = training.pack(tmp_path / 'packed', tiny_spiece)
-    knobs = {'steps': 5, 'batch_size': 16}
-    train, model, rows, optimizer, *_ = training.configs(packed, tmp_path / 'xla', **knobs)
+    train, model, rows, optimizer = configs(validation_split='validation')
     partition = Partition.from_config(MeshConfig(), device)
     group = SeedGroup(
         train.replace(seeds=(42, 43)), model, rows, optimizer, partition, DecodeConfig()

@@ -58,6 +58,7 @@ ROWS = {
     'corpus': ['parse and check', 'fsa corpus, 400 answers', 'memory, 400 answers'],
     'startup': ['command to first step, cold', 'command to first step, warm'],
     'seeds': ['together', 'one after another'],
+    'utilisation': ['2 rows, scanned', '2 rows, unrolled'],
 }
 
 
