@@ -8,6 +8,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
 names=("${arguments[@]}")
+for name in "${names[@]}"; do # before the first, which takes long
+  [[ $name = rows || -f $ROOT/tests/bench/$name.py ]] || fail "there is no benchmark $name (tests/bench/$name.py)"
+done
 [ ${#names[@]} -gt 0 ] || names=(packing sampling corpus decoding constrained zero_shot training startup seeds rows teaching)
 
 cd "$ROOT"
@@ -24,6 +27,5 @@ for name in "${names[@]}"; do
     (teacher_env && run python -m tests.bench.teaching)
     continue
   fi
-  [ -f "tests/bench/$name.py" ] || fail "there is no benchmark $name (tests/bench/$name.py)"
   run python -m "tests.bench.$name"
 done

@@ -53,6 +53,14 @@ need() { # need VARIABLE…: these options must have a value
   done
 }
 
+need_number() { # need_number VARIABLE…: these options must be whole numbers, and only --max-restarts may be 0
+  local option
+  for option in "$@"; do
+    [[ ${!option} =~ ^[1-9][0-9]*$ || "$option ${!option}" = 'max_restarts 0' ]] ||
+      fail "--${option//_/-}=${!option}: expected a number from 1 on"
+  done
+}
+
 need_stage() { # a stage of fsa after --
   [ ${#stage[@]} -gt 0 ] || fail "needs the stage to run after --: $0 … -- train --gin_file=… --output=…"
 }
@@ -136,7 +144,7 @@ gke_accelerator() { # the node label of a generation
 
 # -- manifests ---------------------------------------------------------------------------------------
 
-json_list() { # words as a JSON list, which is YAML too
+json_list() { # words as a JSON list, which is YAML too; call it outside of a here-document, which hides its failure
   local word separator='' text='['
   for word in "$@"; do
     [[ $word != *[[:cntrl:]]* ]] || fail "a word of the stage holds a control character"
@@ -147,7 +155,7 @@ json_list() { # words as a JSON list, which is YAML too
   echo "$text]"
 }
 
-check_name() { # as Kubernetes and Slurm take it
+check_name() { # as Google Cloud, Kubernetes and Slurm take it
   [[ $1 =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] ||
     fail "--name=$1: expected lower-case letters, digits and dashes, at most 40"
 }
@@ -171,7 +179,7 @@ apply_manifest() { # apply_manifest TEXT: prints it under --dry-run
 # The settings of the job scripts, which the options of the script set.
 name='' nodes='' gpus='' cpus='' time='' partition='' account='' constraint='' max_restarts=100
 
-slurm_header() {
+slurm_header() { # SIGTERM reaches the processes five minutes before the limit: they save, and the job is requeued
   cat <<END
 #!/usr/bin/env bash
 #SBATCH --job-name=$name
@@ -184,6 +192,7 @@ ${partition:+#SBATCH --partition=$partition
 }${constraint:+#SBATCH --constraint=$constraint
 }#SBATCH --requeue
 #SBATCH --open-mode=append
+#SBATCH --signal=TERM@300
 END
 }
 

@@ -49,6 +49,17 @@ find_python() { # the first Python that is at least 3.11; $PYTHON wins
   return 1
 }
 
+find_python312() { # the Python that requirements-core.lock is for; $PYTHON312 wins
+  local candidate
+  for candidate in "${PYTHON312:-}" python3.12 "$(pyenv root 2>/dev/null || echo /nowhere)"/versions/3.12*/bin/python3.12; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
 fingerprint() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 # make_env FOLDER PYTHON LOCK: installs exactly what LOCK pins, and fsa_jax itself in place.

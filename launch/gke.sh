@@ -23,15 +23,18 @@ need name
 check_name "$name"
 
 if [ -n "$delete" ]; then
+  need_command kubectl 'https://kubernetes.io/docs/tasks/tools'
   run kubectl delete jobset "$name"
   exit
 fi
 need topology image
 check_topology "$topology"
 need_stage
+need_number slices max_restarts
 
 manifest() {
-  local hosts chips
+  local hosts chips words
+  words=$(json_list "${stage[@]}") || exit
   hosts=$(slice_hosts "$topology")
   chips=$(($(slice_chips "$topology") / hosts))
   cat <<END
@@ -84,7 +87,7 @@ ${spot:+                cloud.google.com/gke-spot: 'true'
 }              containers:
                 - name: jax-tpu
                   image: $image
-                  args: $(json_list "${stage[@]}")
+                  args: $words
                   ports:
                     - containerPort: 8471
                     - containerPort: 8080
@@ -117,7 +120,7 @@ first_pod() {
 terminal_state() { kubectl get jobset "$name" --output='jsonpath={.status.terminalState}'; }
 
 follow() {
-  local pod followed='' now lost=0
+  local pod followed='' now lost=0 lines=-1 # all
   while :; do
     if now=$(terminal_state); then
       lost=0
@@ -126,9 +129,12 @@ follow() {
     fi
     pod=$(first_pod) || pod=''
     if [ -n "$pod" ] && [ "$pod" != "$followed" ]; then
-      kubectl logs --follow "$pod" || say "the log stream ended; the JobSet goes on"
-      followed=$pod
-      continue
+      if kubectl logs --follow --tail="$lines" "$pod"; then
+        followed=$pod lines=-1
+        continue
+      fi
+      say "the log stream broke off, the JobSet goes on; taken up again"
+      lines=20
     fi
     case $now in
       Completed)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a stage as several processes on this machine, and starts it again where it was after a crash.
 #   ./launch/local.sh --processes=N [options] -- train --gin_file=F --output=DIR
-#     --gpus              process i uses GPU i; without it every process sees all devices
+#     --gpus              process i uses GPU i, in .venv-core with CUDA (./launch/worker.sh setup --accelerator=cuda
+#                         makes it); without it every process sees all devices that .venv's jax does
 #     --devices=M         M fake CPU devices a process: to try a mesh, not to be fast
 #     --max-restarts=N    after crashes and preemptions; default 3
 #     --dry-run           print the commands
@@ -13,10 +14,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 processes='' gpus='' devices='' max_restarts=3
 parse 'processes devices max-restarts gpus!' "$@"
 need processes
-[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "--processes=$processes: expected a number from 1 on"
+need_number processes max_restarts ${devices:+devices}
 need_stage
-cd "$ROOT"
-main_env
+if [ -n "$gpus" ]; then # .venv's lock is of a jax without CUDA
+  [ -n "$DRY_RUN" ] || [ -x "$ROOT/.venv-core/bin/fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
+  export PATH="$ROOT/.venv-core/bin:$PATH"
+else
+  main_env
+fi
 
 free_port() { python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 

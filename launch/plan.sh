@@ -8,10 +8,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
-cd "$ROOT"
 main_env
 libtpu_beside
 if [ "${arguments[0]:-}" = --table ]; then
+  cd "$ROOT"
   run python -m tests.bench.plan "${arguments[@]:1}"
 else
   run fsa plan "${arguments[@]}"

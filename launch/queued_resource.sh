@@ -4,7 +4,7 @@
 #   ./launch/queued_resource.sh --name=NAME --topology=v5e:16x16 --zone=ZONE [options] -- train --gin_file=F --output=gs://…
 #     --slices=N          slices that train together (multislice); default 1
 #     --project=P         else gcloud's own
-#     --setup=COMMAND     runs on every worker first, such as the mount of a folder that all of them share
+#     --setup=COMMAND     runs on every worker before each start, such as the mount of a folder that all of them share
 #     --spot              cheaper, may be preempted
 #     --reserved          from the project's reservation
 #     --max-restarts=N    after preemptions and crashes; default 100
@@ -19,6 +19,7 @@ name='' topology='' zone='' project='' setup='' spot='' reserved='' keep='' dele
 parse 'name topology zone project setup slices max-restarts spot! reserved! keep! delete!' "$@"
 need name zone
 where=(--zone="$zone" ${project:+--project="$project"})
+need_number slices
 cd "$ROOT"
 need_command gcloud 'the Google Cloud CLI'
 
@@ -35,7 +36,7 @@ ask() {
 }
 
 provision() {
-  local now='' before=''
+  local now='' before='' failures=0
   if [ -z "$DRY_RUN" ] && [ -n "$(state)" ]; then
     say "$name was asked for already"
   else
@@ -48,7 +49,8 @@ provision() {
     case $now in
       ACTIVE) return ;;
       FAILED | SUSPENDED | SUSPENDING)
-        release
+        [ $((failures += 1)) -le 6 ] || fail "$name was $now time and again: gcloud compute tpus queued-resources describe $name"
+        give_back || true
         ask || fail "cannot queue for a $topology slice in $zone (message above)" ;;
     esac
     sleep "$POLL_SECONDS"

@@ -8,6 +8,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
 
-cd "$ROOT"
 main_env
 run fsa demo --gin_file=run/quickstart.gin --output=outputs/quickstart "${arguments[@]}"

@@ -11,9 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 take_options "$@"
 data=${arguments[0]:-}
 [[ -n $data && $data != --* ]] || fail "needs the data folder: ./launch/real_smoke.sh DATA_DIR"
-data=$(realpath -m "$data")
 [ -d "$data" ] || fail "there is no folder $data"
 
-cd "$ROOT"
 main_env
 run fsa demo --gin_file=run/real_smoke.gin --gin.DemoConfig.data="$data" --output=outputs/real_smoke "${arguments[@]:1}"

@@ -1,7 +1,7 @@
 # A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `provision` (rents the machines
 # and waits until they are there), `is_up` (whether they still are) and `drop` (deletes them), and sets `name`,
 # `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them), `setup` (a command for every
-# worker, or nothing) and `max_restarts`.
+# worker at each start, or nothing) and `max_restarts`.
 # shellcheck shell=bash
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
@@ -33,18 +33,16 @@ copy_to_all() { # copy_to_all FILE NAME
   done
 }
 
-install() { # this commit, and its environment, on every worker
-  local archive=${TMPDIR:-/tmp}/fsa_jax-$name.tar.gz
-  run git archive --format=tar.gz --prefix=fsa_jax/ --output="$archive" HEAD || return
-  retry 4 copy_to_all "$archive" fsa_jax.tar.gz || return
+install() { # install ARCHIVE: this commit, and its environment, on every worker
+  retry 4 copy_to_all "$1" fsa_jax.tar.gz || return
   [ -z "$setup" ] || retry 3 on_all "$setup" || return
   retry 3 on_all 'tar -xzf fsa_jax.tar.gz && fsa_jax/launch/worker.sh setup --accelerator=tpu'
 }
 
-# attempt: installs, runs, and follows the log of worker 0 through lost connections. The status of the run.
+# attempt ARCHIVE: installs, runs, and follows the log of worker 0 through lost connections. The status of the run.
 attempt() {
   local lines=+1 status lost=0
-  install || return 1
+  install "$1" || return 1
   retry 3 on_all "fsa_jax/launch/worker.sh start --$(printf ' %q' "${stage[@]}")" || return 1
   while :; do
     status=0
@@ -56,16 +54,18 @@ attempt() {
     lines=20
   done
   [ "$status" -eq 0 ] || return "$status"
-  on_all 'fsa_jax/launch/worker.sh status'
+  on_all 'fsa_jax/launch/worker.sh follow --lines=0' # the other workers end a little later
 }
 
 # run_to_the_end: rents, runs, and goes on after a preemption or a crash where the run had saved.
 run_to_the_end() {
-  local restarts=0 status
+  local restarts=0 status archive=${TMPDIR:-/tmp}/fsa_jax-$name.tar.gz
+  run git archive --format=tar.gz --prefix=fsa_jax/ --output="$archive" HEAD ||
+    fail "cannot pack this commit (message above); nothing was done"
   provision
   while :; do
     status=0
-    attempt || status=$?
+    attempt "$archive" || status=$?
     [ "$status" -ne 0 ] || break
     if [ "$status" -eq "$BAD_INPUT" ]; then
       release
@@ -85,7 +85,7 @@ run_to_the_end() {
     if is_up; then
       on_all 'fsa_jax/launch/worker.sh stop' || true # a worker may still wait for one that is gone
     else
-      release
+      give_back || true
       provision
     fi
   done
@@ -93,18 +93,24 @@ run_to_the_end() {
   say 'done'
 }
 
-release() { # gives the machines back, unless they are to be kept
-  [ -z "$keep" ] || return 0
-  retry 4 drop || say "cannot delete $name: it is still rented; try $0 --delete --name=$name --zone=$zone"
+give_back() { # deletes the machines
+  retry 4 drop && return
+  say "cannot delete $name: it is still rented; try $0 --delete --name=$name --zone=$zone"
+  return 1
+}
+
+release() { # at the end, unless they are to be kept
+  [ -n "$keep" ] || give_back || true
 }
 
 begin() { # what is asked for: only to delete, or a run whose options are checked here
+  check_name "$name"
   if [ -n "$delete" ]; then
-    keep=''
-    release
+    give_back || exit 1
     exit
   fi
   need topology
+  need_number max_restarts
   check_topology "$topology"
   need_stage
 }

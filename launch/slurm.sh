@@ -17,15 +17,15 @@ name='' cpus=8 time=1-00:00:00
 parse 'name nodes gpus cpus time partition account constraint max-restarts' "$@"
 need name nodes gpus
 check_name "$name"
+need_number nodes gpus cpus max_restarts
 need_stage
 fsa=$ROOT/.venv-core/bin/fsa
 [ -n "$DRY_RUN" ] || [ -x "$fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
 
-# SIGTERM reaches the processes five minutes before the limit: they save, and the job is requeued.
+# srun does not take --cpus-per-task from the job (Slurm 22.05 and later).
 submit_slurm "$(slurm_header)
 #SBATCH --ntasks-per-node=$gpus
-#SBATCH --signal=TERM@300
 #SBATCH --output=$name-%j.log
 status=0
-srun --kill-on-bad-exit=1 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
+srun --cpus-per-task=$cpus --kill-on-bad-exit=1 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
 $(requeue)"

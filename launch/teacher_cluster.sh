@@ -3,7 +3,7 @@
 #   ./launch/teacher_cluster.sh --on=slurm --name=NAME --shards=8 --gpus=4 [options] -- teach OPTIONS --output=DIR
 #   ./launch/teacher_cluster.sh --on=gke --name=NAME --shards=8 --gpus=8 --image=IMAGE --claim=PVC [options] -- teach …
 #     --gpus=N            GPUs of a node, which share one copy of the model unless VLLMConfig says otherwise
-#     --max-restarts=N    of a shard, after preemptions and crashes; default 100
+#     --max-restarts=N    of a shard, after preemptions, crashes and Slurm's time limit; default 100
 #     --dry-run           print the job script or the manifest
 #   Slurm: --cpus=N (default 16) --time=D-HH:MM:SS (1-00:00:00) --partition=P --account=A --constraint=C
 #   GKE:   --accelerator=T (node label, default nvidia-h100-80gb) --spot --secret=S (its entries become environment
@@ -19,12 +19,13 @@ image='' claim='' accelerator=nvidia-h100-80gb spot='' secret=''
 parse 'on name shards gpus cpus time partition account constraint max-restarts image claim accelerator secret spot!' "$@"
 need on name shards gpus
 check_name "$name"
+need_number shards gpus cpus max_restarts
 need_stage
 
-# words NUMBER: the command of a shard. $1 is its number as the cluster writes it.
-words() {
-  local word output=''
-  command=("${stage[0]}" "--gin.VLLMConfig.tensor_parallel_size=$gpus")
+# The stage without its --output, which goes into the variable of that name: every shard writes a part of it.
+read_stage() {
+  local word
+  output='' command=("${stage[0]}" "--gin.VLLMConfig.tensor_parallel_size=$gpus")
   for word in "${stage[@]:1}"; do
     case $word in
       --output=*) output=${word#--output=} ;;
@@ -32,25 +33,23 @@ words() {
     esac
   done
   [ -n "$output" ] || fail "the stage needs --output=DIR on a file system that all nodes share"
-  command+=("--shard=$1/$shards" "--output=$output/shard-$1")
 }
 
 slurm_job() {
-  local line
-  words __SHARD__
-  line=$(printf '%q ' "$ROOT/launch/teacher.sh" "${command[@]}")
+  local task=\$SLURM_ARRAY_TASK_ID
   cat <<END
 $(slurm_header)
 #SBATCH --array=0-$((shards - 1))
 #SBATCH --output=$name-%A_%a.log
 status=0
-${line//__SHARD__/\$SLURM_ARRAY_TASK_ID}|| status=\$?
+srun --cpus-per-task=$cpus $(printf '%q ' "$ROOT/launch/teacher.sh" "${command[@]}")--shard=$task/$shards $(printf %q "--output=$output")/shard-$task || status=\$?
 $(requeue)
 END
 }
 
 gke_job() {
-  words "\$(SHARD)"
+  local list
+  list=$(json_list "${command[@]}" "--shard=\$(SHARD)/$shards" "--output=$output/shard-\$(SHARD)") || exit
   cat <<END
 apiVersion: batch/v1
 kind: Job
@@ -81,7 +80,7 @@ ${spot:+        cloud.google.com/gke-spot: 'true'
 }      containers:
         - name: teacher
           image: $image
-          args: $(json_list "${command[@]}")
+          args: $list
           env:
             - name: SHARD
               valueFrom:
@@ -108,6 +107,7 @@ ${secret:+          envFrom:
 END
 }
 
+read_stage
 case $on in
   slurm)
     job=$(slurm_job)

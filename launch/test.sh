@@ -8,17 +8,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 take_options "$@"
 
-find_python312() { # the interpreter of the minimal core, where there is one
-  local candidate
-  for candidate in "${PYTHON312:-}" python3.12 "$(pyenv root 2>/dev/null || echo /nowhere)"/versions/3.12*/bin/python3.12; do
-    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
-      echo "$candidate"
-      return
-    fi
-  done
-  return 1
-}
-
 cd "$ROOT"
 main_env
 # torch is the yardstick of the parity tests: with its own dependencies, from where pip finds a CPU build.

@@ -3,7 +3,7 @@
 # streams the log of worker 0, starts again after a preemption, deletes it.
 #   ./launch/tpu_vm.sh --name=NAME --topology=v5e:4x4 --zone=ZONE [options] -- train --gin_file=F --output=gs://…
 #     --project=P         else gcloud's own
-#     --setup=COMMAND     runs on every worker first, such as the mount of a folder that all of them share
+#     --setup=COMMAND     runs on every worker before each start, such as the mount of a folder that all of them share
 #     --spot              cheaper, may be preempted
 #     --max-restarts=N    after preemptions and crashes; default 100
 #     --keep              leave the slice there at the end

@@ -3,7 +3,6 @@
 #   worker.sh setup [--accelerator=tpu|cuda|cpu]   makes the environment
 #   worker.sh start -- STAGE OPTIONS…              runs it in the background; a run under way is left alone
 #   worker.sh follow [--lines=N]                   prints its log until it ends; exits with its status
-#   worker.sh status                               exits with the status of the ended run
 #   worker.sh stop                                 SIGTERM: the run saves and ends; after a minute SIGKILL
 # The run's log, status and process id are in ~/fsa_job (FSA_JOB).
 set -euo pipefail
@@ -23,11 +22,12 @@ setup() {
     cpu) extra=(jax) ;;
     *) fail "--accelerator=$accelerator: expected tpu, cuda or cpu" ;;
   esac
-  if ! python=$(PYTHON=${PYTHON:-python3.12} find_python); then # TPU VM images come with an older one
-    run python3 -m pip install -q --user uv
+  if ! python=$(find_python312); then # TPU VM images come with an older one
     export PATH="$HOME/.local/bin:$PATH"
+    command -v uv >/dev/null || run python3 -m pip install -q --user uv
     run uv python install 3.12
-    python=$(uv python find 3.12)
+    python=python3.12
+    [ -n "$DRY_RUN" ] || python=$(uv python find 3.12)
   fi
   make_env "$ROOT/.venv-core" "$python" "$ROOT/requirements-core.lock"
   if [ "$accelerator" = cpu ]; then return; fi
@@ -71,15 +71,11 @@ supervise() { # runs the stage and writes down how it ended
 }
 
 follow() {
+  local tries=50
   [ -f "$JOB/pid" ] || fail "no run was started here"
   tail -n "$lines" --pid="$(cat "$JOB/pid")" -F "$JOB/log" 2>/dev/null || true
-  status
-}
-
-status() {
-  local tries=50 # the run has ended: its status is written in a moment, unless it was killed with its shell
+  # The run has ended: its status is written in a moment, unless it was killed with its shell.
   while [ ! -f "$JOB/status" ]; do
-    if alive; then fail "the run goes on"; fi
     [ $((tries -= 1)) -gt 0 ] || exit 1
     sleep 0.1
   done
@@ -95,7 +91,7 @@ stop() {
 }
 
 case $verb in
-  setup | start | supervise | follow | status | stop) "$verb" ;;
+  setup | start | supervise | follow | stop) "$verb" ;;
   -h | --help) parse '' --help ;;
-  *) fail "expected setup, start, follow, status or stop; got '$verb'" ;;
+  *) fail "expected setup, start, follow or stop; got '$verb'" ;;
 esac

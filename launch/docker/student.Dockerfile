@@ -11,7 +11,8 @@ WORKDIR /opt/fsa_jax
 
 # The lock first: it changes less often than the code.
 COPY requirements-core.lock ./
-RUN case "$ACCELERATOR" in tpu) jax='jax[tpu]' ;; cuda) jax='jax[cuda13]' ;; *) jax=jax ;; esac \
+RUN case "$ACCELERATOR" in tpu) jax='jax[tpu]' ;; cuda) jax='jax[cuda13]' ;; cpu) jax=jax ;; \
+      *) echo "ACCELERATOR=$ACCELERATOR: expected tpu, cuda or cpu" >&2; exit 2 ;; esac \
     && pip install --no-deps --requirement=requirements-core.lock \
     && pip install --constraint=requirements-core.lock "$jax" gcsfs
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jsonschema
 import kubernetes_validate
@@ -80,7 +82,7 @@ def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
         'start -- train --gin_file=run/distil_t5_base.gin --output=gs://bucket/runs/one'
     )
     assert commands[2].endswith('follow --lines=+1')
-    assert commands[3].endswith('status')
+    assert commands[3].endswith('follow --lines=0')
 
 
 def test_quota_denied_is_final_and_nothing_is_left_rented(tmp_path):
@@ -90,6 +92,15 @@ def test_quota_denied_is_final_and_nothing_is_left_rented(tmp_path):
     assert done.returncode == 2
     assert 'ask for quota' in done.stderr.splitlines()[-1]
     assert len(cloud.calls('create')) == 1, 'no second try'
+
+
+def test_a_folder_that_is_no_checkout_rents_nothing(tmp_path):
+    shutil.copytree(REPOSITORY / 'launch', tmp_path / 'copy' / 'launch')
+    cloud = Cloud(tmp_path)
+    done = cloud.run(str(tmp_path / 'copy' / script('tpu_vm')), *ON_TPU, *STAGE)
+    assert done.returncode == 2
+    assert 'nothing was done' in done.stderr.splitlines()[-1]
+    assert not cloud.calls()
 
 
 def test_no_capacity_is_tried_again(tmp_path):
@@ -162,9 +173,39 @@ def test_a_slice_that_cannot_be_deleted_is_said(tmp_path):
 
 
 def test_a_failed_worker_is_seen_although_worker_0_ended_well(tmp_path):
-    cloud = Cloud(tmp_path, ABSENT, {'match': 'worker.sh status', 'status': 1, 'times': 1}, READY)
+    failed = {'match': '--worker=all .*worker.sh follow', 'status': 1, 'times': 1}
+    cloud = Cloud(tmp_path, ABSENT, failed, READY)
     assert on_tpu(cloud).returncode == 0
     assert len(cloud.calls('worker.sh start')) == 2
+
+
+PREEMPTED = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 3}
+SUSPENDED = {'match': 'queued-resources describe', 'stdout': 'SUSPENDED\n', 'times': 2}
+
+
+@pytest.mark.parametrize(
+    ('name', 'states'),
+    [
+        ('tpu_vm', [ABSENT, PREEMPTED, READY]),
+        ('queued_resource', [ABSENT, ACTIVE | {'times': 1}, SUSPENDED, ABSENT, ACTIVE]),
+    ],
+)
+def test_a_preempted_slice_is_replaced_although_it_is_to_be_kept(name, states, tmp_path):
+    """Its name is taken until it is deleted; the new one is there at the end."""
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 255, 'times': 1}, *states)
+    done = on_tpu(cloud, name, '--keep')
+    assert done.returncode == 0, done.stderr
+    changes = [word for c in cloud.calls() for word in c.split() if word in ('create', 'delete')]
+    assert changes == ['create', 'delete', 'create']
+
+
+def test_a_resource_that_fails_again_and_again_is_given_up(tmp_path):
+    failed = {'match': 'queued-resources describe', 'stdout': 'FAILED\n'}
+    cloud = Cloud(tmp_path, ABSENT, failed)
+    done = on_tpu(cloud, 'queued_resource')
+    assert done.returncode == 2
+    assert 'time and again' in done.stderr.splitlines()[-1]
+    assert len(cloud.calls('queued-resources create')) == 7
 
 
 def test_the_queue_is_waited_for_and_a_preempted_resource_queues_again(tmp_path):
@@ -211,6 +252,13 @@ def test_delete_only_deletes(name, tmp_path):
     assert len(cloud.calls()) == len(cloud.calls('delete')) == 1
 
 
+@pytest.mark.parametrize('name', ['tpu_vm', 'queued_resource', 'gke'])
+def test_a_deletion_that_fails_is_no_success(name, tmp_path):
+    cloud = Cloud(tmp_path, {'match': 'delete', 'status': 1})
+    options = ['--name=distil'] if name == 'gke' else ['--name=distil', '--zone=z']
+    assert cloud.run(script(name), '--delete', *options).returncode == 1
+
+
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
@@ -222,6 +270,22 @@ def test_delete_only_deletes(name, tmp_path):
         ('tpu_vm', ['--name', 'x', *STAGE], 'one without a value: --name'),
         ('queued_resource', ['train'], 'unexpected argument train'),
         ('gke', ['--name=Big_One', *STAGE], 'expected lower-case letters'),
+        ('tpu_vm', ['--name=my run/1', '--zone=z', *STAGE], 'expected lower-case letters'),
+        ('queued_resource', ['--name=a b', '--zone=z', *STAGE], 'expected lower-case letters'),
+        ('queued_resource', [*ON_TPU, '--slices=two', *STAGE], '--slices=two: expected a number'),
+        ('tpu_vm', [*ON_TPU, '--max-restarts=-1', *STAGE], '--max-restarts=-1: expected a number'),
+        ('gke', [*DRY_RUNS['gke'], 'a\nb'], 'a control character'),
+        ('slurm', ['--name=x', '--nodes=08', '--gpus=1', *STAGE], '--nodes=08: expected a number'),
+        (
+            'teacher_cluster',
+            ['--on=slurm', '--name=x', '--shards=all', '--gpus=1', *TEACH],
+            '--shards=all: expected a number',
+        ),
+        (
+            'teacher_cluster',
+            [*DRY_RUNS['teacher_cluster_gke'], 'a\nb'],
+            'a control character',
+        ),
         ('gke', ['--name=x', '--topology=v5e:4x4', *STAGE], 'needs --image'),
         ('slurm', ['--name=x', '--nodes=1', *STAGE], 'needs --gpus'),
         (
@@ -274,7 +338,17 @@ def test_a_worker_hands_on_the_log_and_the_status(worker, tmp_path):
     followed = worker('follow')
     assert followed.returncode == 7
     assert f'ran {tmp_path}/no wait 7' in followed.stdout
-    assert worker('status').returncode == 7
+
+
+def test_a_worker_that_ends_later_than_the_first_is_waited_for(worker, tmp_path):
+    (tmp_path / 'wait').touch()
+    worker('start', '--', str(tmp_path / 'wait'), '0')
+    with ThreadPoolExecutor() as pool:
+        followed = pool.submit(worker, 'follow', '--lines=0')
+        time.sleep(0.5)
+        assert not followed.done()
+        (tmp_path / 'wait').unlink()
+        assert followed.result().returncode == 0
 
 
 def test_a_run_under_way_is_not_started_twice_and_saves_when_stopped(worker, tmp_path):
@@ -282,7 +356,6 @@ def test_a_run_under_way_is_not_started_twice_and_saves_when_stopped(worker, tmp
     for _ in range(2):
         assert worker('start', '--', str(tmp_path / 'wait'), '0').returncode == 0
     assert (tmp_path / 'job' / 'log').read_text().count('ran ') == 1
-    assert worker('status').returncode == 2
     worker('stop')
     followed = worker('follow')
     assert followed.returncode == 143
@@ -296,7 +369,8 @@ def test_a_run_under_way_is_not_started_twice_and_saves_when_stopped(worker, tmp
 def local(tmp_path):
     """A checkout with an environment whose `fsa` is the shell text given, and local.sh in it."""
     root = tmp_path / 'fsa_jax'
-    (root / '.venv' / 'bin').mkdir(parents=True)
+    for environment in ('.venv', '.venv-core'):
+        (root / environment / 'bin').mkdir(parents=True)
     locked = hashlib.sha256()
     for name in ('launch', 'requirements.lock', 'pyproject.toml'):
         (root / name).symlink_to(REPOSITORY / name)
@@ -304,8 +378,8 @@ def local(tmp_path):
             locked.update((REPOSITORY / name).read_bytes())
     (root / '.venv' / '.fsa_lock').write_text(locked.hexdigest())
 
-    def start(fsa: str, *options: str) -> subprocess.Popen:
-        program = root / '.venv' / 'bin' / 'fsa'
+    def start(fsa: str, *options: str, environment: str = '.venv') -> subprocess.Popen:
+        program = root / environment / 'bin' / 'fsa'
         program.write_text(f'#!/usr/bin/env bash\ncd {tmp_path}\n{fsa}')
         program.chmod(0o755)
         return subprocess.Popen(
@@ -329,8 +403,12 @@ def test_each_process_is_told_which_it_is_and_where_they_meet(local, tmp_path):
     assert told[0][1].endswith('device_count=2: train --output=x')
 
 
-def test_each_process_has_a_gpu_of_its_own(local):
-    done = local('echo "$JAX_PROCESS_ID sees $CUDA_VISIBLE_DEVICES"', '--processes=2', '--gpus')
+def test_each_process_has_a_gpu_of_its_own_in_the_environment_with_cuda(local):
+    says = 'echo "$JAX_PROCESS_ID sees $CUDA_VISIBLE_DEVICES"'
+    none = local(says, '--processes=2', '--gpus')
+    assert none.communicate(timeout=60)[1].endswith('worker.sh setup --accelerator=cuda\n')
+    assert none.returncode == 2
+    done = local(says, '--processes=2', '--gpus', environment='.venv-core')
     out, _ = done.communicate(timeout=60)
     assert sorted(out.splitlines()) == ['0 sees 0', '1 sees 1']
 
@@ -421,6 +499,16 @@ def test_gke_streams_the_log_of_each_try_until_the_job_set_ends(tmp_path):
     assert [call.split('-')[-1] for call in cloud.calls('logs')] == ['first', 'second']
 
 
+def test_gke_takes_up_a_log_that_broke_off(tmp_path):
+    broken = {'match': 'logs', 'status': 1, 'stderr': 'unexpected EOF\n', 'times': 1}
+    running = {'match': 'get jobset', 'stdout': '', 'times': 2}
+    pod = {'match': 'get pods', 'stdout': 'pod/distil-slice-job-0-0-x\n'}
+    cloud = Cloud(tmp_path, broken, running, pod, {'match': 'get jobset', 'stdout': 'Completed'})
+    done = on_gke(cloud)
+    assert done.returncode == 0, done.stderr
+    assert [re.search('--tail=(\\S+)', call)[1] for call in cloud.calls('logs')] == ['-1', '20']
+
+
 def test_gke_says_when_the_job_set_failed_and_survives_a_cluster_that_does_not_answer(tmp_path):
     silent = {'match': 'get', 'status': 1, 'stderr': 'connection refused\n', 'times': 5}
     cloud = Cloud(tmp_path, silent, {'match': 'get jobset', 'stdout': 'Failed'})
@@ -459,14 +547,30 @@ def test_a_slurm_job_is_requeued_unless_it_is_done_or_cannot_succeed(
 ):
     job = dry_run(Cloud(tmp_path), name)
     (tmp_path / 'node').mkdir()
-    node = Cloud(tmp_path / 'node', {'match': '^(srun|teacher.sh)', 'status': status})
-    (node.folder / 'bin' / 'teacher.sh').symlink_to(REPOSITORY / 'tests/system/fake_cloud.py')
-    job = job.replace('ROOT/launch', str(node.folder / 'bin'))
-    node.environment |= {'SLURM_JOB_ID': '17', 'SLURM_RESTART_COUNT': str(restarts)}
+    node = Cloud(tmp_path / 'node', {'match': '^srun', 'status': status})
+    node.environment |= {
+        'SLURM_JOB_ID': '17',
+        'SLURM_ARRAY_TASK_ID': '3',
+        'SLURM_RESTART_COUNT': str(restarts),
+    }
     done = node.run('bash', '-s', input=job)
-    assert len(node.calls('srun')) + len(node.calls('teacher.sh')) == 1
+    assert len(node.calls('srun')) == 1
     assert bool(node.calls('scontrol requeue 17')) is requeued
     assert done.returncode == (0 if requeued else status)
+
+
+@pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])
+def test_each_task_of_an_array_has_a_folder_of_its_own_whatever_its_name(locale, tmp_path):
+    """Bash quotes letters that the locale does not know in a way of its own."""
+    cloud = Cloud(tmp_path)
+    cloud.environment['LC_ALL'] = locale
+    output = "/data/größe & 'more'"
+    asked = ['--on=slurm', '--name=teach', '--shards=4', '--gpus=4', '--', 'teach']
+    job = cloud.run(script('teacher_cluster'), '--dry-run', *asked, f'--output={output}').stdout
+    cloud.environment |= {'SLURM_JOB_ID': '17', 'SLURM_ARRAY_TASK_ID': '3'}
+    assert cloud.run('bash', '-s', input=job).returncode == 0
+    (call,) = cloud.calls('srun')
+    assert call.endswith(f'--shard=3/4 --output={output}/shard-3')
 
 
 # -- images ----------------------------------------------------------------------------------------
@@ -479,7 +583,7 @@ def test_what_an_image_copies_is_there_and_in_the_repository(image):
         word for line in re.findall(r'^COPY (.+) \S+$', text, re.MULTILINE) for word in line.split()
     ]
     assert {'pyproject.toml', 'fsa_jax', 'gin_configs'} < set(copied)
-    ignored = (REPOSITORY / '.dockerignore').read_text().split()
+    sent = (REPOSITORY / '.dockerignore').read_text().split()
     for name in copied:
         assert (REPOSITORY / name).exists()
-        assert name not in ignored
+        assert f'!{name}' in sent

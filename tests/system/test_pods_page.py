@@ -1,6 +1,7 @@
 """docs/pods.md, followed line by line against recording stand-ins."""
 
 import re
+import subprocess
 
 from tests.conftest import REPOSITORY
 from tests.system.cloud import Cloud
@@ -24,7 +25,7 @@ def commands() -> list[str]:
 def test_every_command_of_the_page_succeeds_in_order(tmp_path):
     cloud = Cloud(tmp_path, *ANSWERS)
     # What would install or start something here is printed: other tests run it.
-    here = re.compile(r'^(./launch/(?:worker.sh setup|local.sh|slurm.sh))')
+    here = re.compile(r'^(./launch/(?:plan.sh|worker.sh setup|local.sh|slurm.sh))')
     lines = [here.sub(r'\1 --dry-run', line) for line in commands()]
     script = 'set -euo pipefail\n' + '\n'.join(f'echo {n} >line\n{x}' for n, x in enumerate(lines))
     script = script.replace('>line', f'>{tmp_path}/line')
@@ -44,3 +45,13 @@ def test_every_command_of_the_page_succeeds_in_order(tmp_path):
     created = {call.split()[4] for call in cloud.calls('instances create')}
     deleted = {call.split()[4] for call in cloud.calls('instances delete')}
     assert created == deleted, 'the page takes down what it puts up'
+
+
+def test_the_setup_of_the_page_runs_again_on_a_machine_that_had_it(tmp_path):
+    """As after a crash, or when an interrupted command is given again; NFS refuses a second mount."""
+    (setup,) = [line for line in commands() if line.startswith('export MOUNT=')]
+    mount = 'mount() { ! mountpoint && touch mounted; }; mountpoint() { [ -e mounted ]; }'
+    script = f'{mount}; sudo() {{ case $1 in mount) "$@" ;; esac; }}; SHARE=10.0.0.2\n{setup}\n'
+    script += 'eval "$MOUNT" && eval "$MOUNT"'
+    done = subprocess.run(['bash', '-c', script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
