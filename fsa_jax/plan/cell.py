@@ -108,7 +108,7 @@ def fitted(knobs: Knobs, slices: Slices, tries: int, ask: Ask) -> Cell:
     failed: list[str] = []
     changes: tuple[str, ...] = ()
     cell = Cell(slices, knobs, ask(knobs, slices))
-    for changed, bindings in remedies(knobs, slices.chips):
+    for changed, bindings in remedies(knobs, slices):
         if cell.fits or len(failed) == tries:
             break
         failed.append(f'{" ".join(changes) or "as given"}: {cell.missing}')
@@ -122,13 +122,14 @@ def fitted(knobs: Knobs, slices: Slices, tries: int, ask: Ask) -> Cell:
     return cell
 
 
-def remedies(knobs: Knobs, chips: int) -> Iterator[tuple[Knobs, tuple[str, ...]]]:
+def remedies(knobs: Knobs, slices: Slices) -> Iterator[tuple[Knobs, tuple[str, ...]]]:
     """Knobs that take less memory, with the bindings that differ; cheapest in time first.
 
-    Rematerialisation, then shards of parameters and optimizer over all chips, then microbatches of
-    the fewest rows, then tensor parallelism. Each keeps what those before it changed.
+    Rematerialisation, then shards of parameters and optimizer over all chips of a slice, then
+    microbatches of the fewest rows, then tensor parallelism. Each keeps what those before it changed.
     """
     bindings: dict[str, Any] = {}
+    chips = slices.chips // slices.count  # only the data axis may span slices
 
     def changed(name: str, **fields: Any) -> tuple[Knobs, tuple[str, ...]]:
         nonlocal knobs
@@ -143,10 +144,11 @@ def remedies(knobs: Knobs, chips: int) -> Iterator[tuple[Knobs, tuple[str, ...]]
     tensor = knobs.mesh.tensor
     if knobs.mesh.fsdp * tensor < chips:
         preset = 'fsdp' if tensor == 1 else 'fsdp_tp'
-        yield changed('mesh', data=1, fsdp=chips // tensor, preset=preset)
-    most = knobs.rows.batch_size // (chips // tensor)
-    if most > knobs.rows.microbatches:
+        yield changed('mesh', data=slices.count, fsdp=chips // tensor, preset=preset)
+    most, left = divmod(knobs.rows.batch_size, slices.chips // tensor)
+    if most > knobs.rows.microbatches and not left:
         yield changed('rows', microbatches=most)
     for size in (4, 8):
         if tensor < size <= chips:
-            yield changed('mesh', data=1, fsdp=chips // size, tensor=size, preset='fsdp_tp')
+            mesh = {'data': slices.count, 'fsdp': chips // size, 'tensor': size}
+            yield changed('mesh', **mesh, preset='fsdp_tp')

@@ -12,6 +12,8 @@ from fsa_jax.partition import mesh_shape
 from fsa_jax.plan.program import Knobs
 from fsa_jax.plan.topology import Slices
 
+PASSES = 6  # of the bfloat16 unit that a product in float32 takes at least (Precision.HIGHEST)
+
 
 @dataclass(frozen=True)
 class Roofline:
@@ -55,8 +57,7 @@ def roofline(knobs: Knobs, slices: Slices, answer: dict[str, Any]) -> Roofline:
     needed, again = flops.train_step(knobs.model, *shape), flops.rematerialised(knobs.model, *shape)
     unseen = between_slices(knobs, slices, answer)
     chip, peak = slices.chip, slices.chip.flops * slices.chips
-    # Products in float32 take at least six passes of the bfloat16 unit (Precision.HIGHEST).
-    passes = 6 if knobs.model.dtype == 'float32' else 1
+    passes = PASSES if knobs.model.dtype == 'float32' else 1
     return Roofline(
         operations=needed,
         rematerialised=again,

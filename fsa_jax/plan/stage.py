@@ -24,7 +24,7 @@ from fsa_jax.plan import page
 from fsa_jax.plan.cell import Cell, plan_cell
 from fsa_jax.plan.compiler import find_libtpu
 from fsa_jax.plan.program import Knobs
-from fsa_jax.plan.roofline import activations
+from fsa_jax.plan.roofline import PASSES, activations
 from fsa_jax.plan.teacher import estimate
 from fsa_jax.plan.topology import CHOSEN, Slices, parse
 
@@ -173,7 +173,9 @@ def _time(cell: Cell, plan: PlanConfig) -> list[str]:
         f'{1000 * line.without_overlap:.2f} ms: compute {1000 * line.compute:.2f}, memory '
         f'{1000 * line.memory:.2f}, ICI {1000 * line.ici:.2f}, DCN {1000 * line.dcn:.2f}',
         f'assumed of a chip: {chip.flops / 1e12:g} TFLOP/s, HBM {chip.hbm_rate / 1e9:g} GB/s, sends '
-        f'{chip.ici / 1e9:g} GB/s over ICI and {chip.dcn / 1e9:g} GB/s over DCN',
+        f'{chip.ici / 1e9:g} GB/s over ICI and {chip.dcn / 1e9:g} GB/s over DCN'
+        + f'; a product in float32 takes {PASSES} passes'
+        * (cell.knobs.model.dtype == 'float32'),
         f'MFU at most {line.mfu:.1%}',
     ]
     if not cell.hours:

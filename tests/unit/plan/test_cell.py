@@ -1,5 +1,6 @@
 """Arithmetic of the bound by hand, the remedies of what does not fit, and the teacher's estimate."""
 
+import dataclasses
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from fsa_jax.configs import (
     TrainConfig,
 )
 from fsa_jax.errors import UserError
+from fsa_jax.partition import mesh_shape
 from fsa_jax.plan import hlo, page
 from fsa_jax.plan.cell import Cell, fitted, remedies, scaled
 from fsa_jax.plan.compiler import involuntary
@@ -67,6 +69,10 @@ def test_float32_and_rematerialisation_cost_compute_but_no_mfu():
         KNOBS.train, KNOBS.model.replace(dtype='float32'), *list(vars(KNOBS).values())[2:]
     )
     assert Cell(SLICES, exact, ANSWER).roofline.compute == pytest.approx(6 * plain.compute)
+    assumed = '; a product in float32 takes 6 passes'
+    for knobs in (KNOBS, exact):
+        told = '\n'.join(lines(Cell(SLICES, knobs, ANSWER), PlanConfig()))
+        assert (assumed in told) == (knobs is exact)
 
 
 def held(gradients, **knobs):
@@ -129,12 +135,24 @@ def test_hours_and_cost():
 
 
 def test_remedies_in_their_order():
-    found = [bindings[-1] for _, bindings in remedies(KNOBS, 16)]
+    found = [bindings[-1] for _, bindings in remedies(KNOBS, SLICES)]
     assert found[:2] == ['--gin.T5Config.remat=minimal', '--gin.T5Config.remat=full']
-    last, bindings = list(remedies(KNOBS, 16))[-1]
+    last, bindings = list(remedies(KNOBS, SLICES))[-1]
     assert '--gin.RowsConfig.microbatches=2' in bindings
     assert (last.mesh.tensor, last.mesh.fsdp, last.mesh.preset) == (8, 2, 'fsdp_tp')
     assert last.model.remat == 'full'
+
+
+def test_remedies_over_slices_leave_the_data_axis_to_span_them():
+    found = [knobs.mesh for knobs, _ in remedies(KNOBS, parse('v5e:2x4', 2))][2:]
+    shapes = [mesh_shape(mesh, 16) for mesh in found]
+    assert shapes == [(2, 8, 1), (2, 8, 1), (2, 2, 4), (2, 1, 8)]
+
+
+def test_a_batch_that_microbatches_do_not_divide_has_the_other_remedies():
+    odd = dataclasses.replace(KNOBS, rows=RowsConfig(batch_size=100))
+    assert fitted(odd, SLICES, 9, lambda *_: NO_ROOM).failed
+    assert all(knobs.rows.microbatches == 1 for knobs, _ in remedies(odd, SLICES))
 
 
 def test_what_does_not_fit_says_by_how_much_and_what_makes_it_fit():
