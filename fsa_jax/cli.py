@@ -27,6 +27,7 @@ _OPTIONS = """\
   --dry-run               print the resolved config and stop (train: also the
                           shapes, the memory and the first batch)
   --debug                 show the traceback of an error
+  --version               print the version
   --help                  this page"""
 
 
@@ -198,6 +199,8 @@ def execute(argv: Sequence[str]) -> None:
         print(f'fsa_jax {metadata.version("fsa_jax")}')
         return
     if not arguments.stage:
+        if argv and '--help' not in arguments.flags:
+            raise UserError('which stage? see fsa --help')
         print(overview())
         return
     stage = _stage(arguments.stage)

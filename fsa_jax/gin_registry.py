@@ -32,9 +32,11 @@ def build(
 ) -> list[configs.Config]:
     """One checked instance of each class, from gin files, then bindings ('Class.field=value').
 
-    A run file may bind classes that this stage does not take: files serve several stages.
-    Raises UserError for an unknown class, field or file, a syntax error, a wrong type or range.
+    A run file may bind classes that this stage does not take, as files serve several stages; a binding
+    may not, as it would do nothing. Raises UserError for an unknown class, field or file, a syntax
+    error, a wrong type or range.
     """
+    quoted = [_quoted(binding, [cls.__name__ for cls in classes]) for binding in bindings]
     gin.clear_config()
     for path in search_paths:
         if not Path(path).is_dir():
@@ -44,7 +46,7 @@ def build(
         _find(file, search_paths)
     try:
         with _quiet():
-            gin.parse_config_files_and_bindings(list(files), [_quoted(b) for b in bindings])
+            gin.parse_config_files_and_bindings(list(files), quoted)
         return [cls(**gin.get_bindings(cls.__name__)) for cls in classes]
     except UserError:
         raise
@@ -70,7 +72,7 @@ def _find(file: str, search_paths: Sequence[str]) -> None:
     raise UserError(f'--gin_file: there is no file {file!r}{nearest(file, beside)}')
 
 
-def _quoted(binding: str) -> str:
+def _quoted(binding: str, taken: Sequence[str]) -> str:
     """`Class.field=value` as gin reads it: the names checked, a bare word for a text field quoted."""
     target, separator, value = binding.partition('=')
     target, value = target.strip(), value.strip()
@@ -80,6 +82,10 @@ def _quoted(binding: str) -> str:
     if name not in CLASSES:
         raise UserError(
             f'--gin.{target}: there is no config class {name!r}{nearest(name, CLASSES)}'
+        )
+    if name not in taken:
+        raise UserError(
+            f'--gin.{target} would do nothing: this stage takes {", ".join(taken)}, no {name}'
         )
     hints = typing.get_type_hints(CLASSES[name])
     if field not in hints:

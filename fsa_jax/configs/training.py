@@ -21,9 +21,11 @@ class OptimizerConfig(Config):
     )
     warmup: int = knob(0, 'warm-up steps (linear, cosine, constant)', low=0)
     floor: float = knob(1e-5, 'last learning rate of the cosine schedules', low=0.0)
-    b1: float = knob(0.9, 'decay of the first moment', low=0.0, high=0.999999)
-    b2: float = knob(0.999, 'decay of the second moment', low=0.0, high=0.999999)
-    eps: float = knob(1e-6, 'added to the root of the second moment', low=0.0)
+    b1: float = knob(0.9, 'decay of the first moment (adamw, adamw_scale)', low=0.0, high=0.999999)
+    b2: float = knob(
+        0.999, 'decay of the second moment (adamw, adamw_scale)', low=0.0, high=0.999999
+    )
+    eps: float = knob(1e-6, 'added to the root of the second moment (adamw, adamw_scale)', low=0.0)
     weight_decay: float = knob(0.0, 'decoupled weight decay, on all parameters', low=0.0)
     clip: float = knob(1.0, 'global gradient norm clip; 0: none', low=0.0)
 
@@ -37,7 +39,12 @@ class MeshConfig(Config):
     tensor: int = knob(
         1, 'size of the axis that shards heads, mlp and vocabulary', low=1, free=True
     )
-    preset: Literal['dp', 'fsdp', 'fsdp_tp'] = knob('dp', 'the sharding rules', free=True)
+    preset: Literal['dp', 'fsdp', 'fsdp_tp'] = knob(
+        'dp',
+        "what is cut over these axes: 'dp' rows alone, 'fsdp' parameters over fsdp too, 'fsdp_tp' also "
+        'heads, mlp and vocabulary over tensor',
+        free=True,
+    )
 
 
 @dataclass(frozen=True)

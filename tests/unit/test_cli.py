@@ -53,6 +53,11 @@ def test_help_imports_neither_jax_nor_a_stage():
         (['score', '--outptu=x'], "unknown option '--outptu' (did you mean '--output'?)"),
         (['score', '--gin.ScoreConfig.bootstrp=2', '--output=x'], "(did you mean 'bootstrap'?)"),
         (['score', '--gin.ScoreConfg.bootstrap=2', '--output=x'], "(did you mean 'ScoreConfig'?)"),
+        (
+            ['score', '--gin.TrainConfig.seed=2', '--output=x'],
+            'would do nothing: this stage takes ScoreConfig',
+        ),
+        (['--output=x'], 'which stage?'),
         (['score', '--gin.ScoreConfig.bootstrap=many', '--output=x'], 'must be int'),
         (['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x'], 'must be >= 0; got -1'),
         (['score'], 'needs --output'),

@@ -21,7 +21,7 @@ def test_every_knob_and_stage_that_is_named_exists(path):
     text = path.read_text()
     for binding in re.findall(r'--gin\.(\w+\.\w+)=', text):
         if binding != 'Class.field':
-            gin_registry._quoted(f'{binding}=0')
+            gin_registry._quoted(f'{binding}=0', gin_registry.CLASSES)
     for first, second in re.findall(
         r'(?:^|`|    )fsa ([a-z][a-z_-]*)(?: ([a-z]+))?\b', text, re.MULTILINE
     ):
