@@ -132,6 +132,8 @@ def _bare(arguments: Arguments, word: str) -> None:
     stage = _stage(arguments.stage or word)
     if not stage.positional:
         raise UserError(f'unexpected argument {word!r}; {stage.name} takes only options')
+    if any(binding.startswith(f'{stage.positional}=') for binding in arguments.bindings):
+        raise UserError(f'unexpected argument {word!r}; {stage.name} takes one, {stage.positional}')
     arguments.bindings.append(f'{stage.positional}={word}')
 
 

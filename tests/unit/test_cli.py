@@ -66,6 +66,7 @@ def test_help_imports_neither_jax_nor_a_stage():
         (['export', '--push_to_hub'], '--push_to_hub needs a value'),
         (['score', '--push_to_hub=a/b'], "unknown option '--push_to_hub'"),
         (['score', 'extra', '--output=x'], "unexpected argument 'extra'"),
+        (['sample', 'a', 'b', '--output=x'], "unexpected argument 'b'; sample takes one"),
         (['score', '--gin_file=no.gin', '--output=x'], "there is no file 'no.gin'"),
         (['score', '--gin_search_paths=/no/where', '--output=x'], 'is not a folder'),
         (['score', '--gin.ScoreConfig.predictions=/no/where', '--output=x'], 'does not exist'),
