@@ -125,7 +125,7 @@ def test_a_lost_connection_is_taken_up_again_without_a_second_start(tmp_path):
     cloud = Cloud(tmp_path, ABSENT, lost, READY)
     assert on_tpu(cloud).returncode == 0
     assert len(cloud.calls('worker.sh start')) == 1
-    assert [call.split('=')[-1] for call in cloud.calls('follow')] == ['+1', '20', '20', '20']
+    assert [call.split('=')[-1] for call in cloud.calls('--worker=0')] == ['+1', '20', '20', '20']
 
 
 def test_a_preempted_slice_is_rented_again_and_the_run_goes_on(tmp_path):
@@ -231,7 +231,7 @@ def test_every_slice_of_a_multislice_run_starts_and_worker_0_of_the_first_is_fol
         'distil-1',
         'distil-2',
     }
-    assert [call.split()[5] for call in cloud.calls('follow')] == ['distil-0']
+    assert [call.split()[5] for call in cloud.calls('--worker=0')] == ['distil-0']
 
 
 def test_the_same_command_finds_the_machines_that_an_interrupted_one_left(tmp_path):
