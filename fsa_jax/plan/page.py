@@ -20,7 +20,7 @@ def gib(count: float) -> str:
 def summary(cell: dict[str, Any]) -> list[str]:
     """HBM used / available, step bound, what bounds it, MFU bound, ICI and DCN GB, compile seconds."""
     answer, line = cell['answer'], cell['roofline']
-    dcn = sent(answer, 'dcn') + line.get('between_slices', 0.0)  # older cells lack it: of one slice
+    dcn = sent(answer, 'dcn') + line['between_slices']
     return [
         f'{gib(cell["used"])} / {gib(cell["used"] + cell["headroom"])}',
         f'{1000 * line["step"]:.1f}',
