@@ -102,33 +102,49 @@ def digest(path: Path) -> str:
     """Hex sha256 of a file; of a stage's folder, that of its manifest's content; else of all its files."""
     if path.is_file():
         return file_sha256(path)
-    if (path / MANIFEST).is_file():
-        content = read(path)
-        return hashlib.sha256(json.dumps(content['files'], sort_keys=True).encode()).hexdigest()
-    return hashlib.sha256(json.dumps(_hash_files(path), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_files(path), sort_keys=True).encode()).hexdigest()
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and hash of every file by its relative path, as the manifest tells where there is one."""
+    there = find(folder)
+    return there['files'] if there else _hash_files(folder)
 
 
 def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Bytes and hash of every file by its relative path; a stage's output in there tells its own."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            inner = read(path)['files'] if (path / MANIFEST).is_file() else _hash_files(path)
-            found |= {f'{path.name}/{name}': entry for name, entry in inner.items()}
-        elif path.is_file() and path.name not in (MANIFEST, CONFIG, UNFINISHED):
+            found |= {f'{path.name}/{name}': entry for name, entry in _files(path).items()}
+        elif path.is_file() and path.name not in (CONFIG, UNFINISHED):
             found[path.name] = {'bytes': path.stat().st_size, 'sha256': file_sha256(path)}
     return found
 
 
-def read(folder: Path) -> dict[str, Any]:
+def find(folder: str | Path) -> dict[str, Any] | None:
+    """The manifest of a finished stage; None where no stage finished in `folder`."""
+    return _told(Path(folder) / MANIFEST)
+
+
+def read(folder: str | Path) -> dict[str, Any]:
     """The manifest of a finished stage; UserError where there is none."""
+    content = find(folder)
+    if content is None:
+        why = f'it has no {MANIFEST} of a stage' if Path(folder).exists() else 'it does not exist'
+        raise UserError(f'{folder} is not a finished output of `fsa`: {why}')
+    return content
+
+
+def _told(path: Path) -> dict[str, Any] | None:
+    """What a manifest, or the note of an unfinished job, says; None where there is none of a stage:
+    others too call a file manifest.json."""
+    if not path.is_file():
+        return None
     try:
-        return json.loads((Path(folder) / MANIFEST).read_text())
-    except FileNotFoundError:
-        why = f'it has no {MANIFEST}' if Path(folder).exists() else 'it does not exist'
-        raise UserError(f'{folder} is not a finished output of `fsa`: {why}') from None
+        content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise UserError(f'{Path(folder) / MANIFEST} is damaged: {error}') from None
+        raise UserError(f'{path} is damaged: {error}') from None
+    return content if isinstance(content, dict) and {'stage', 'knobs'} <= content.keys() else None
 
 
 def verify(folder: Path, under: str = '') -> None:
@@ -220,7 +236,7 @@ def _holds_nothing(work: Path) -> bool:
 
 def _is_output(folder: Path) -> bool:
     """Whether a stage wrote the folder: nothing else is ever deleted."""
-    return (folder / MANIFEST).is_file() or (folder / UNFINISHED).is_file()
+    return bool(find(folder) or _told(folder / UNFINISHED))
 
 
 def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
@@ -228,16 +244,13 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
         return
     if not folder.is_dir():
         raise UserError(f'--output={folder} is a file; expected a folder')
-    finished, begun = folder / MANIFEST, folder / UNFINISHED
-    if finished.is_file():
-        there = read(folder)
-    elif begun.is_file():
-        there = json.loads(begun.read_text())
-    elif any(not path.match(f'.{UNFINISHED}.*.tmp') for path in folder.iterdir()):
-        raise UserError(
-            f'--output={folder} holds files of something else; choose an empty or new folder'
-        )
-    else:
+    finished = find(folder)
+    there = finished or _told(folder / UNFINISHED)
+    if there is None:
+        if any(not path.match(f'.{UNFINISHED}.*.tmp') for path in folder.iterdir()):
+            raise UserError(
+                f'--output={folder} holds files of something else; choose an empty or new folder'
+            )
         return
     if there['stage'] != stage or there['knobs'] != fixed:
         why = (
@@ -248,7 +261,7 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
         raise UserError(
             f'--output={folder} holds another job ({why}); choose another folder or --overwrite'
         )
-    if finished.is_file():
+    if finished:
         raise AlreadyDone(f'{folder} is finished already (its {MANIFEST} matches this config)')
 
 

@@ -31,8 +31,8 @@ def check_shards(path: str | Path) -> None:
     jobs: dict[str, dict[int, Path]] = {}
     counts: dict[str, int] = {}
     for file in sorted(path.rglob(manifest.MANIFEST)):
-        content = manifest.read(file.parent)
-        if content.get('stage') == 'teach':
+        content = manifest.find(file.parent)
+        if content and content['stage'] == 'teach':
             _check_files(file.parent, content['files'])
             job, (index, count) = (
                 content['counts']['job'],

@@ -41,9 +41,9 @@ def of_runs(
 
 def _of_run(folder: Path, price_per_hour: float, method: str) -> Expense | None:
     """Of a folder of predict, zero-shot or in-context, or of answers that come from one."""
-    if not (folder / manifest.MANIFEST).is_file():
+    told = manifest.find(folder)
+    if told is None:
         return None  # a file of answers tells nothing of what they took
-    told = manifest.read(folder)
     if told['stage'] in ('in-context', 'zero-shot'):
         cost = json.loads((folder / SCORES).read_text())['cost']
         llm = told['stage'] == 'in-context'

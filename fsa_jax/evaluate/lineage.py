@@ -49,9 +49,9 @@ def trace(name: str, path: str, sha256: str, seen: set[str], base: Path) -> Node
     config = folder / manifest.CONFIG
     text = config.read_text(encoding='utf-8') if config.is_file() else ''
     text = re.sub(r"(?<=')/[^']*(?=')", lambda match: shown(match[0], base), text)
-    if not (folder / manifest.MANIFEST).is_file():
+    content = manifest.find(folder)
+    if content is None:
         return Node(name, path, sha256, config=text, state='unfinished' if text else '')
-    content = manifest.read(folder)
     repeated = f'{folder} {sha256}' in seen
     seen.add(f'{folder} {sha256}')
     return Node(

@@ -178,11 +178,11 @@ def sections(runs: Mapping[str, Path]) -> list[Section]:
 
 
 def _data(folder: Path) -> str:
-    if not (folder / manifest.MANIFEST).is_file():
-        folder = folder.parent  # a seed of several that trained together
-    if not (folder / manifest.MANIFEST).is_file():
+    # The manifest of a seed of several that trained together lies a folder above.
+    content = manifest.find(folder) or manifest.find(folder.parent)
+    if content is None:
         return ''
-    knobs = manifest.read(folder)['knobs']
+    knobs = content['knobs']
     return json.dumps([knobs.get('TrainConfig.data'), knobs.get('TrainConfig.tasks')])
 
 

@@ -87,11 +87,11 @@ def _scored(folder: Path, model: Path) -> Iterator[tuple[str, str, dict[str, Any
 
 def _inputs(folder: Path) -> Iterator[dict[str, str]]:
     """What a score folder was made from, as far as manifests tell: predictions, then the model."""
-    if (folder / manifest.MANIFEST).is_file():
-        for name, entry in manifest.read(folder)['inputs'].items():
-            yield {'name': name, **entry}
-            if name.endswith('predictions'):
-                yield from _inputs(Path(entry['path']))
+    content = manifest.find(folder)
+    for name, entry in content['inputs'].items() if content else ():
+        yield {'name': name, **entry}
+        if name.endswith('predictions'):
+            yield from _inputs(Path(entry['path']))
 
 
 def _score_table(entries: list[tuple[str, str, dict[str, Any]]]) -> str:
@@ -112,9 +112,9 @@ def _score_table(entries: list[tuple[str, str, dict[str, Any]]]) -> str:
 
 def _lineage(folder: Path, depth: int = 0) -> str:
     """The stages behind a folder, newest first: inputs with their hashes, and knobs that were set."""
-    if not (folder / manifest.MANIFEST).is_file():
+    content = manifest.find(folder)
+    if content is None:
         return '' if depth else 'The run had not finished: no manifest.\n'
-    content = manifest.read(folder)
     lines = [f'### {content["stage"]}: {folder.name}\n']
     for name, entry in content['inputs'].items():
         lines.append(f'* {name}: `{Path(entry["path"]).name}`, sha256 `{entry["sha256"][:16]}`')

@@ -273,6 +273,31 @@ def test_overwrite_deletes_outputs_alone(tmp_path):
     assert {p.name for p in (tmp_path / 'scores').glob('seed*')} == {'seed2'}
 
 
+def test_a_manifest_that_no_stage_wrote_is_a_file_as_any_other(tmp_path, capsys):
+    """Web apps too have a manifest.json: it makes nobody's folder an output that may be deleted."""
+    app = tmp_path / 'app'
+    app.mkdir()
+    (app / 'manifest.json').write_text('{"name": "photos"}')
+    before = manifest.digest(app)
+    with (
+        pytest.raises(c.UserError, match='holds files of something else'),
+        manifest.output(app, 'score', [c.ScoreConfig()], overwrite=True),
+    ):
+        pass
+    assert (app / 'manifest.json').exists()
+    status, printed = fsa(
+        'score', f'--gin.ScoreConfig.predictions={app}', f'--output={tmp_path / "s"}', capsys=capsys
+    )
+    assert status == 2
+    assert printed.err.count('\n') == 1
+    with manifest.output(tmp_path / 'a', 'score', [c.ScoreConfig()]) as out:
+        (out.folder / 'inner').mkdir()
+        (out.folder / 'inner' / 'manifest.json').write_text('{"name": "photos"}')
+    assert list(manifest.read(tmp_path / 'a')['files']) == ['inner/manifest.json']
+    (app / 'manifest.json').write_text('{"name": "others"}')
+    assert manifest.digest(app) != before
+
+
 def test_a_mistake_in_a_resumable_stage_does_not_claim_an_empty_folder(tmp_path):
     (tmp_path / 'a').mkdir()
     for steps in (5, 6):
