@@ -11,8 +11,8 @@ from fsa_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Holds `folder`, which need not exist, for this process.
+def held(folder: Path, output: str | Path = '') -> Iterator[None]:
+    """Holds `folder`, which need not exist, for this process; `output` is what an error calls it.
 
     UserError while another process holds it: on this host, or on another where the file system
     carries POSIX locks between hosts (NFS does). Where it knows no locks nothing is held.
@@ -30,7 +30,7 @@ def held(folder: Path) -> Iterator[None]:
             except (BlockingIOError, PermissionError):
                 file.seek(0)
                 raise UserError(
-                    f'--output={folder} is being written by another run ({file.read().strip()}); '
+                    f'--output={output or folder} is being written by another run ({file.read().strip()}); '
                     'let it end, or choose another folder'
                 ) from None
             except OSError:

@@ -4,11 +4,12 @@
         ...                                                # what is finished in there is copied
 
 The stage works in a folder of this host. A thread copies to the URL what is whole in there, under the
-same names, and then writes the index, `.fsa_index.json`: {"files": {name: [{"bytes", "sha256"}, …]}}.
+same names, and then writes the index, `.fsa_index.json`: {"files": {name: [{"bytes", "sha256"}, …]}, "run"}.
 Only what the index lists, with a hash that it lists, counts. A file that is to be written over is
 listed with both its contents first, so that a kill between two uploads leaves nothing that is not in
 the index. At a start the folder is made what the index says, unless this host wrote that index itself:
-then it holds all that the URL holds, and what was not copied any more as well.
+then it holds all that the URL holds, and what was not copied any more as well. "run" is another at each
+start: a run that finds another's in the index has been overtaken, and ends.
 """
 
 import concurrent.futures
@@ -28,7 +29,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from fsa_jax import gcs
+from fsa_jax import gcs, lock
 from fsa_jax.errors import UserError
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import Place, write_atomic
@@ -152,6 +153,7 @@ class Mirror:
         self.known, self._sending = folder.parent / 'index.json', folder.parent / 'sending'
         self._lock = threading.Lock()
         self._index: bytes | None = None  # as the URL has it
+        self._run = secrets.token_hex(8)
         self._there: dict[str, Entry] = {}  # what lies at the URL, in the index or not yet
         self._hashes: dict[str, tuple[tuple[int, ...], Entry]] = {}
 
@@ -247,14 +249,16 @@ class Mirror:
     def push(self) -> None:
         """Copies what changed, then the index, and then deletes what is no longer in it.
 
-        UserError where the URL refuses, or another run writes to it.
+        UserError where the URL or the disk of this host refuses, or another run writes there.
         """
         with self._lock:
-            self._push()
+            try:
+                self._push()
+            except OSError as error:
+                raise UserError(f'{self.folder}: {error}') from error
 
     def _push(self) -> None:
-        if self._store.read(INDEX) != self._index:
-            raise Overtaken(f'another run writes to {self._store.url}: this one no longer does')
+        self._check_ours()
         try:
             here = self._snapshot()
             new = {name: entry for name, entry in here.items() if self._there.get(name) != entry}
@@ -267,11 +271,16 @@ class Mirror:
                     pass
         finally:
             shutil.rmtree(self._sending, ignore_errors=True)
+        self._check_ours()  # a run that began since has removed what was just sent
         self._write_index({name: [entry] for name, entry in here.items()})
         gone = self._there.keys() - here.keys()
         self._store.remove(gone)
         for name in gone:
             del self._there[name]
+
+    def _check_ours(self) -> None:
+        if self._store.read(INDEX) != self._index:
+            raise Overtaken(f'another run writes to {self._store.url}: this one no longer does')
 
     def _send(self, name: str, entry: Entry) -> None:
         self._there.pop(name, None)  # of what a failed upload leaves nothing is known
@@ -311,7 +320,7 @@ class Mirror:
         return self._hashes[name][1]
 
     def _write_index(self, listed: dict[str, list[Entry]]) -> None:
-        content = json.dumps({'files': listed}, indent=1).encode()
+        content = json.dumps({'files': listed, 'run': self._run}, indent=1).encode()
         self._store.write(INDEX, content)
         self._remember(content)
 
@@ -393,19 +402,25 @@ def mirrored(
     if direct:
         gcs.open_by_gcsfs()
     mirror = Mirror(Store(url), folder, direct)
-    hosts.first(lambda: mirror.begin(overwrite))
-    if not _seen_by_all(folder.parent / 'start', hosts):
-        if not direct:
-            raise UserError(
-                f'--output={url}: its processes are on several hosts and have no folder in common; expected '
-                f'gs://, a path on a file system that all of them mount, or {FOLDERS} on one'
-            )
-        if not hosts.main:
-            mirror.fetch()
-        hosts.barrier('fetched')
-    say(f'{url} is worked on in {folder}')
     flush = mirror.flush if direct and hosts.main else lambda: None
     with contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            # Another run of this host may be at work in there, and has not copied all of it yet.
+            stack.enter_context(lock.held(folder.parent, url))
+            mirror.begin(overwrite)
+
+        hosts.first(begin)
+        if not _seen_by_all(folder.parent / 'start', hosts):
+            if not direct:
+                raise UserError(
+                    f'--output={url}: its processes are on several hosts and have no folder in common; '
+                    f'expected gs://, a path on a file system that all of them mount, or {FOLDERS} on one'
+                )
+            if not hosts.main:
+                mirror.fetch()
+            hosts.barrier('fetched')
+        say(f'{url} is worked on in {folder}')
         stack.push(lambda kind, *_: _await_the_copy(kind, hosts))
         if hosts.main:
             stack.enter_context(Copying(mirror))

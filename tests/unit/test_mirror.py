@@ -1,6 +1,10 @@
 """An output folder at a URL: what arrives there, and what is left of it after a kill at any moment."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import fsspec
@@ -50,9 +54,16 @@ def host(tmp_path, name, url, store=Store):
 
 
 def pulled(tmp_path, name, url):
-    """What a host that has nothing yet finds at the URL."""
+    """What a host finds at the URL where it begins."""
     there = host(tmp_path, name, url)
     there.begin()
+    return read(there.folder)
+
+
+def fetched(tmp_path, name, url):
+    """The same of a host that does not write there."""
+    there = host(tmp_path, name, url)
+    there.fetch()
     return read(there.folder)
 
 
@@ -67,7 +78,7 @@ def first(tmp_path, url):
 
 
 def test_another_host_finds_what_was_written(first, tmp_path, url):
-    assert pulled(tmp_path, 'second', url) == BEFORE
+    assert fetched(tmp_path, 'second', url) == BEFORE
     write(first.folder, AFTER)
     first.push()
     assert pulled(tmp_path, 'third', url) == AFTER
@@ -196,6 +207,34 @@ def test_what_another_host_wrote_since_wins(first, tmp_path, url):
     assert pulled(tmp_path, 'first', url) == AFTER
 
 
+class Overtaking(Store):
+    """A store to which another host turns while the first file is on its way."""
+
+    other: Mirror | None = None
+
+    def put(self, name, path, size):
+        super().put(name, path, size)
+        if self.other is not None:
+            other, self.other = self.other, None
+            other.begin()
+
+
+def test_a_host_that_is_overtaken_while_it_copies_leaves_the_index_to_the_other(
+    first, tmp_path, url
+):
+    late = host(tmp_path, 'late', url, Overtaking)
+    late.begin()
+    second = host(tmp_path, 'second', url)
+    late._store.other = second
+    (late.folder / 'checkpoints' / '2').mkdir()
+    (late.folder / 'checkpoints' / '2' / 'x').write_text('x2')
+    with pytest.raises(Overtaken, match='another run writes to'):
+        late.push()
+    second.push()
+    assert pulled(tmp_path, 'third', url) == BEFORE
+    assert Store(url).names() == {INDEX, *BEFORE}
+
+
 def test_overwrite_begins_anew(first, tmp_path, url):
     again = host(tmp_path, 'second', url)
     again.begin(overwrite=True)
@@ -217,6 +256,28 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, where
     with pytest.raises(UserError, match=f'^{where}: .*') as caught, mirrored(where, Hosts()):
         pass
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_a_second_run_of_this_host_is_refused_before_it_touches_anything(
+    tmp_path, monkeypatch, url, overwrite
+):
+    """Locks are between processes: the second one is a process."""
+    monkeypatch.setenv(mirror.FOLDERS, str(tmp_path / 'outputs'))
+    where = url if url.startswith('file') else f'file://{tmp_path}/other/run'
+    script = f"""
+from fsa_jax.hosts import Hosts
+from fsa_jax.mirror import mirrored
+with mirrored({where!r}, Hosts(), {overwrite}):
+    pass
+"""
+    with mirrored(where, Hosts()) as place:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        (place.folder / 'text').write_text('x')
+        found = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+        assert f'UserError: --output={where} is being written by another run' in found.stderr
+        assert read(place.folder) == {'text': 'x'}
+    assert Store(where).read('text') == b'x'
 
 
 # -- while a run writes ----------------------------------------------------------------------------
@@ -271,6 +332,31 @@ def test_where_the_url_refuses_the_run_goes_on(quick, tmp_path, url, capsys):
         Refusing.refuses.clear()
         wait_for(lambda: b'checkpoints/1/d/y' in Store(url).read(INDEX))
     assert capsys.readouterr().err.count(f'not copied: {url}: 403 Forbidden; the run goes on') == 1
+
+
+def test_a_full_disk_of_this_host_does_not_end_the_copying(
+    quick, tmp_path, url, capsys, monkeypatch
+):
+    one = host(tmp_path, 'first', url)
+    one.begin()
+    full = threading.Event()
+    write_atomic = mirror.write_atomic
+
+    def fails(*arguments):
+        if full.is_set():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomic(*arguments)
+
+    monkeypatch.setattr(mirror, 'write_atomic', fails)
+    full.set()
+    with Copying(one):
+        write(one.folder, BEFORE)
+        one.flush()  # as a run does before it saves
+        threading.Event().wait(0.3)
+        full.clear()
+        wait_for(lambda: one.known.read_bytes() == Store(url).read(INDEX) and one._there)
+    assert 'No space left on device; the run goes on' in capsys.readouterr().err
+    assert pulled(tmp_path, 'second', url) == BEFORE
 
 
 def test_what_was_never_copied_is_said_at_the_end(quick, tmp_path, url):
