@@ -1,13 +1,13 @@
 """A finished stage's folder that lies on any fsspec path, copied whole to this host and checked."""
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
-import fsspec
-
 from fsa_jax import manifest
 from fsa_jax.errors import UserError
+from fsa_jax.mirror import Store
 from fsa_jax.progress import track
 
 
@@ -18,22 +18,25 @@ def staged(folder: str, cache: str) -> Path:
     A copy is kept under the hash of the manifest, so that the next start copies nothing.
 
     Raises:
-      UserError: there is nothing finished at the URL, no package reads it, or a file differs.
+      UserError: there is nothing finished at the URL, it refuses, no package reads it, or a file differs.
     """
     if '://' not in folder:
         return Path(folder)
     root = Path(cache) if cache else Path.home() / '.cache' / 'fsa_jax' / 'staged'
     root.mkdir(parents=True, exist_ok=True)
-    content, fetch = _manifest(folder)
-    # Apart from a copy that another process of this host may be making.
-    partial = root / f'.{os.getpid()}.partial'
+    store = Store(folder)
+    content = store.read(manifest.MANIFEST)
+    if content is None:
+        raise UserError(f'{folder} is not a finished output of `fsa`: it has no manifest')
+    # Apart from a copy that another process may be making: of this host, or of one with the same home.
+    partial = root / f'.{platform.node()}.{os.getpid()}.partial'
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         (partial / manifest.MANIFEST).write_bytes(content)
         target = root / manifest.digest(partial)[:32]
         if not target.exists():
-            _copy(folder, partial, fetch)
+            _copy(store, partial)
             manifest.verify(partial)
             _publish(partial, target)
         return target
@@ -41,35 +44,20 @@ def staged(folder: str, cache: str) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _manifest(folder: str):
-    """(the manifest's bytes, fetch(name, path) for its files)."""
-    try:
-        files, root = fsspec.url_to_fs(folder)
-        content = files.cat_file(f'{root.rstrip("/")}/{manifest.MANIFEST}')
-    except FileNotFoundError:
-        raise UserError(f'{folder} is not a finished output of `fsa`: it has no manifest') from None
-    except (ImportError, ValueError) as error:
-        raise UserError(f'{folder}: {error}') from None
-
-    def fetch(name: str, path: Path) -> None:
-        files.get_file(f'{root.rstrip("/")}/{name}', str(path))
-
-    return content, fetch
-
-
-def _copy(folder: str, target: Path, fetch) -> None:
+def _copy(store: Store, target: Path) -> None:
     listed = manifest.read(target)['files']
     total = sum(file['bytes'] for file in listed.values()) / 1e6
-    with track(f'copy {folder}', total, 'MB') as bar:
+    with track(f'copy {store.url}', total, 'MB') as bar:
         for name, file in listed.items():
             path = target / name
-            if target not in path.resolve().parents:
-                raise UserError(f'{folder}: its manifest lists {name!r}, which lies outside of it')
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if target.resolve() not in path.resolve().parents:
+                raise UserError(
+                    f'{store.url}: its manifest lists {name!r}, which lies outside of it'
+                )
             try:
-                fetch(name, path)
+                store.get(name, path)
             except FileNotFoundError:
-                raise UserError(f'{folder}/{name} is missing: the manifest lists it') from None
+                raise UserError(f'{store.url}/{name} is missing: the manifest lists it') from None
             bar.update(file['bytes'] / 1e6)
 
 

@@ -35,6 +35,13 @@ def test_a_copy_is_the_folder(url, packed, tmp_path):
     assert [p.name for p in (tmp_path / 'cache').iterdir()] == [copy.name]
 
 
+def test_the_folder_of_copies_may_be_a_link(url, tmp_path):
+    """As a home is on many clusters."""
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'home').symlink_to(tmp_path / 'disk')
+    assert len(PackedFolder(staged(url, str(tmp_path / 'home'))).store('t', 'train')) == 16
+
+
 def test_a_second_start_copies_nothing(url, tmp_path):
     copy = staged(url, str(tmp_path / 'cache'))
     files, root = fsspec.url_to_fs(url)
