@@ -58,7 +58,7 @@ class _Appender:
     def append(self, tokens: np.ndarray, lengths: np.ndarray, ids: Iterable[str]) -> None:
         """Adds pairs: ids of input 0, target 0, input 1, ... and their lengths [n, 2]."""
         offsets = self.header.tokens + np.cumsum(lengths.sum(axis=1), dtype='<i8')
-        self._files[TOKENS].write(self._checked(tokens).tobytes())
+        self._files[TOKENS].write(tokens.astype(self._dtype).tobytes())
         self._files[OFFSETS].write(offsets.tobytes())
         self._files[LENGTHS].write(lengths.astype('<i4').tobytes())
         self._files[IDS].writelines(f'{id}\n'.encode('utf-8', 'replace') for id in ids)
@@ -70,15 +70,6 @@ class _Appender:
             self.header.examples = True
             self._open(EXAMPLES)
         self._files[EXAMPLES].writelines(f'{line}\n'.encode('utf-8', 'replace') for line in lines)
-
-    def _checked(self, tokens: np.ndarray) -> np.ndarray:
-        most = np.iinfo(self._dtype).max
-        if tokens.size and (tokens.min() < 0 or tokens.max() > most):
-            raise UserError(
-                f'{self.header.task}: token ids {tokens.min()} to {tokens.max()} are not of the '
-                f'vocabulary (VocabularyConfig.path); expected ids from 0 to {most}'
-            )
-        return tokens.astype(self._dtype)
 
 
 class StoreWriter(_Appender):
@@ -104,7 +95,7 @@ class StoreWriter(_Appender):
         header = Header(task, split, vocabulary.sha256, dtype, vocabulary.eos_id, metric, rate)
         header.frozen_passes = frozen_passes
         super().__init__(folder, header)
-        self._limits = limits
+        self._limits, self._vocabulary_size = limits, vocabulary.size
 
     def write(self, batch: TokenBatch) -> int:
         """Appends the pairs of a batch; returns how many."""
@@ -113,11 +104,20 @@ class StoreWriter(_Appender):
         targets = _cut(batch.target_tokens, batch.target_row_splits, most_targets, eos_id)
         lengths = np.stack([inputs[1], targets[1]], axis=1)
         ids = (' '.join(id.splitlines()) for id in batch.ids)
-        self.append(_in_turn(inputs[0], targets[0], lengths), lengths, ids)
+        tokens = _in_turn(inputs[0], targets[0], lengths)
+        self._check(tokens)
+        self.append(tokens, lengths, ids)
         self.header.cut = self.header.cut[0] + inputs[2], self.header.cut[1] + targets[2]
         if batch.examples is not None:
             self.append_examples(map(to_json, batch.examples))
         return len(lengths)
+
+    def _check(self, tokens: np.ndarray) -> None:
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self._vocabulary_size):
+            raise UserError(
+                f'{self.header.task}: token ids {tokens.min()} to {tokens.max()} are not of the '
+                f'vocabulary (VocabularyConfig.path); expected ids from 0 to {self._vocabulary_size - 1}'
+            )
 
 
 def _cut(tokens: np.ndarray, row_splits: np.ndarray, limit: int, eos_id: int):

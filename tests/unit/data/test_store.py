@@ -70,8 +70,9 @@ def test_a_large_vocabulary_takes_four_bytes(tmp_path):
 
 
 def test_ids_of_another_vocabulary_are_refused(tmp_path, vocabulary):
-    with pytest.raises(UserError, match='token ids 1 to 70000'):
-        write(tmp_path / 's', vocabulary, [([70_000, 1], [1])])
+    for number, odd in enumerate((70_000, vocabulary.size)):
+        with pytest.raises(UserError, match=f'token ids 1 to {odd} .* to {vocabulary.size - 1}'):
+            write(tmp_path / str(number), vocabulary, [([odd, 1], [1])])
 
 
 def test_cuts_keep_a_final_end_mark_and_add_none(tmp_path, vocabulary):
