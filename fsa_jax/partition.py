@@ -72,6 +72,15 @@ def check_params(config: T5Config, params: Params, where: str | Path) -> None:
             )
 
 
+def spread(tree: Any, shardings: Any) -> Any:
+    """Arrays that every process holds whole, laid out by a tree of shardings: each puts its own part."""
+
+    def put(x, sharding):
+        return jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__)
+
+    return jax.tree.map(put, tree, shardings)
+
+
 def bytes_held(tree: Any) -> int:
     """Bytes of a tree of abstract arrays on one device."""
     return sum(
@@ -215,6 +224,11 @@ class Partition:
     def microbatches(self) -> NamedSharding:
         """Of an array [microbatch, row, ...]: rows spread over data x fsdp."""
         return NamedSharding(self.mesh, PartitionSpec(None, (DATA, FSDP)))
+
+    @property
+    def rows(self) -> NamedSharding:
+        """Of an array [row, ...]: rows spread over data x fsdp."""
+        return NamedSharding(self.mesh, PartitionSpec((DATA, FSDP)))
 
     @property
     def data_shards(self) -> int:

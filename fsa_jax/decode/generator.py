@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Int
 
 from fsa_jax.configs import DecodeConfig, T5Config
 from fsa_jax.decode import automaton, beam, stepwise
 from fsa_jax.decode.automaton import Automaton
+from fsa_jax.decode.batches import longest_first, padded, power_of_two
 from fsa_jax.errors import UserError
 from fsa_jax.model.decoding import start
 from fsa_jax.model.t5 import Params
-from fsa_jax.partition import DATA, FSDP, Partition
-
-_SHORTEST = 32  # input ids; batches are padded to this times a power of two
+from fsa_jax.partition import Partition, spread
 
 
 class Generated(NamedTuple):
@@ -111,13 +110,14 @@ class Generator:
         names = np.arange(len(inputs)) if rows is None else np.asarray(rows)
         size = self._batch_size(len(inputs))
         rules = _Rules(None, np.asarray(prefix, np.int32), np.asarray(barred, np.int32))
-        by_length = np.argsort([-len(ids) for ids in inputs], kind='stable')
+        by_length = longest_first(inputs)
         outputs: list[Generated] = [Generated([], [], True)] * len(inputs)
         for first in range(0, len(inputs), size):
             batch = by_length[first : first + size]
             if automata:
                 rules = rules._replace(edges=automaton.stack([automata[i] for i in batch], size))
-            tokens = self._padded([inputs[i] for i in batch], size)
+            columns = power_of_two(len(inputs[batch[0]]))
+            tokens = padded([inputs[i] for i in batch], size, columns, self.config.pad_token_id)
             ids, log_probs = self._run(params, tokens, names[batch], rules, length, scores)
             for row, i in enumerate(batch):
                 outputs[i] = _until(ids[row], log_probs[row], self.config.eos_token_id)
@@ -125,17 +125,9 @@ class Generator:
 
     def _batch_size(self, rows: int) -> int:
         """Rows of each batch: fewer than configured where there are few, a multiple of the shards."""
-        size = min(self.decode.batch_size, _power_of_two(rows, 1))
+        size = min(self.decode.batch_size, power_of_two(rows, 1))
         shards = self.partition.data_shards if self.partition else 1
         return math.ceil(size / shards) * shards
-
-    def _padded(self, inputs: Sequence[Sequence[int]], size: int) -> np.ndarray:
-        """Ids [size, S] of at most `size` inputs."""
-        columns = _power_of_two(max(map(len, inputs)), _SHORTEST)
-        tokens = np.full((size, columns), self.config.pad_token_id, np.int32)
-        for row, ids in zip(tokens, inputs):
-            row[: len(ids)] = ids
-        return tokens
 
     def _run(self, params, tokens, names, rules: _Rules, length: int, scores: bool):
         """Generated ids and their log-probabilities, each [size, T], of one batch."""
@@ -146,20 +138,15 @@ class Generator:
         if self.partition is None:
             found = self._decode(params, *batch, rules, length=length, scores=scores)
         else:
+            by_row = partial(spread, shardings=self.partition.rows)
             if rules.edges is not None:
-                rules = rules._replace(edges=jax.tree.map(self._spread, rules.edges))
+                rules = rules._replace(edges=jax.tree.map(by_row, rules.edges))
             with self.partition.context():
                 found = self._decode(
-                    params, *map(self._spread, batch), rules, length=length, scores=scores
+                    params, *map(by_row, batch), rules, length=length, scores=scores
                 )
         ids, log_probs = jax.device_get(found)
         return ids, np.zeros(ids.shape, np.float32) if log_probs is None else log_probs
-
-    def _spread(self, x: np.ndarray) -> jax.Array:
-        """`x` with its rows over the mesh; every process holds all of it and puts its own part."""
-        assert self.partition is not None
-        by_row = NamedSharding(self.partition.mesh, PartitionSpec((DATA, FSDP)))
-        return jax.make_array_from_callback(x.shape, by_row, x.__getitem__)
 
     def _decode_batch(
         self,
@@ -205,13 +192,6 @@ class Generator:
             length_penalty=d.length_penalty,
             early_stopping=d.early_stopping,
         )
-
-
-def _power_of_two(n: int, least: int) -> int:
-    """The smallest of least, 2 least, 4 least, ... that is at least n."""
-    while least < n:
-        least *= 2
-    return least
 
 
 def _until(ids: np.ndarray, log_probs: np.ndarray, end: int) -> Generated:

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Bool, Int
 
 from fsa_jax.configs import DecodeConfig, T5Config
+from fsa_jax.decode.batches import longest_first, padded
 from fsa_jax.decode.stepwise import likeliest
 from fsa_jax.errors import UserError
 from fsa_jax.model.decoding import Cache, decode_step, init_cache, start
 from fsa_jax.model.t5 import Params
-from fsa_jax.partition import DATA, FSDP, SEED, Partition
+from fsa_jax.partition import SEED, Partition, spread
 
 _LANE = 32  # columns of a batch of inputs are a multiple of it
 
@@ -44,7 +44,6 @@ class GroupGenerator:
         if decode.dtype != 'model':
             config = config.replace(dtype=decode.dtype)
         self.config, self.decode, self._partition = config, decode, partition
-        self._rows = NamedSharding(partition.mesh, PartitionSpec((DATA, FSDP)))
         self._run = jax.jit(
             self._decode, static_argnames='length', out_shardings=partition.replicated
         )
@@ -55,23 +54,19 @@ class GroupGenerator:
         """Ids of each input by each seed, [input][seed]: without the start id, cut before `</s>`."""
         shards = self._partition.data_shards
         size = -(-min(self.decode.batch_size, len(inputs)) // shards) * shards
-        by_length = np.argsort([-len(ids) for ids in inputs], kind='stable')
+        by_length = longest_first(inputs)
         outputs: list[list[list[int]]] = [[]] * len(inputs)
         for first in range(0, len(inputs), size):
             batch = by_length[first : first + size]
             columns = -(-len(inputs[batch[0]]) // _LANE) * _LANE
-            tokens = np.full((size, columns), self.config.pad_token_id, np.int32)
-            for row, i in zip(tokens, batch):
-                row[: len(inputs[i])] = inputs[i]
-            placed = [self._spread(x) for x in (tokens, np.arange(size) < len(batch))]
+            tokens = padded([inputs[i] for i in batch], size, columns, self.config.pad_token_id)
+            rows = self._partition.rows
+            placed = [spread(x, rows) for x in (tokens, np.arange(size) < len(batch))]
             with self._partition.context():
                 ids = np.asarray(self._run(params, *placed, length=length))
             for i, of_input in zip(batch.tolist(), np.moveaxis(ids, 0, 1).tolist()):
                 outputs[i] = [self._until_end(of_seed) for of_seed in of_input]
         return outputs
-
-    def _spread(self, x: np.ndarray) -> Array:
-        return jax.make_array_from_callback(x.shape, self._rows, x.__getitem__)
 
     def _until_end(self, ids: list[int]) -> list[int]:
         end = self.config.eos_token_id

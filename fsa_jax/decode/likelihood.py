@@ -11,7 +11,6 @@ So the encoder runs once for a row and the prefix once for all its continuations
 is looked at only where a continuation's id is predicted.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -23,11 +22,11 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from fsa_jax.configs import T5Config
+from fsa_jax.decode.batches import longest_first, padded, power_of_two
 from fsa_jax.model.t5 import T5, Params
 
 Ids = Sequence[int]
-_SHORTEST = 32  # input ids; prefixes are padded to multiples of 8
-_PREFIX_STEP = 8
+_PREFIX_STEP = 8  # prefixes are padded to multiples of it
 
 
 class LikelihoodScorer:
@@ -48,16 +47,17 @@ class LikelihoodScorer:
           prefixes: the first decoder ids of each row, without the start id; may be empty.
           labels: the ids of each continuation, the same for all rows; not empty.
         """
-        order = np.argsort([-len(ids) for ids in inputs], kind='stable')
+        order = longest_first(inputs)
         scores = np.zeros((len(inputs), len(labels)), np.float32)
         tables = _label_tables(labels)
         size = min(self.batch_size, len(inputs))
         for first in range(0, len(inputs), self.batch_size):
             rows = order[first : first + self.batch_size]
-            tokens = _padded([inputs[i] for i in rows], size, _power_of_two)
-            prefix = _padded([prefixes[i] for i in rows], size, _multiple)
+            tokens = padded([inputs[i] for i in rows], size, power_of_two(len(inputs[rows[0]])))
             lengths = np.zeros(size, np.int32)
             lengths[: len(rows)] = [len(prefixes[i]) for i in rows]
+            columns = -(-int(lengths.max()) // _PREFIX_STEP) * _PREFIX_STEP
+            prefix = padded([prefixes[i] for i in rows], size, columns)
             found = self._score(params, tokens, prefix, lengths, *tables)
             scores[rows] = np.asarray(found)[: len(rows), : len(labels)]
         return scores
@@ -134,18 +134,3 @@ def _tree_mask(columns: int, lengths, place, number) -> Array:
     )
     above = jnp.broadcast_to(above, (batch, *above.shape))
     return jnp.concatenate([above, below], axis=1)[:, None]
-
-
-def _padded(rows: Sequence[Ids], size: int, columns) -> np.ndarray:
-    padded = np.zeros((size, columns(max(map(len, rows)))), np.int32)
-    for row, ids in zip(padded, rows):
-        row[: len(ids)] = ids
-    return padded
-
-
-def _power_of_two(n: int) -> int:
-    return max(_SHORTEST, 1 << max(0, n - 1).bit_length())
-
-
-def _multiple(n: int) -> int:
-    return math.ceil(n / _PREFIX_STEP) * _PREFIX_STEP

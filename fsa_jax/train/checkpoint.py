@@ -35,17 +35,18 @@ from orbax.checkpoint import checkpoint_managers
 from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
-from fsa_jax.errors import UserError
+from fsa_jax.errors import UserError, nearest
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import write_atomic
 from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
-from fsa_jax.partition import abstract_params, check_params
+from fsa_jax.partition import abstract_params, check_params, spread
 from fsa_jax.progress import say
 from fsa_jax.train.state import GroupState, TrainState
 
 MODEL, CHECKPOINTS, BEST = 'model.json', 'checkpoints', 'best.json'
 SEEDS = 'seeds.json'
+WHICH = ('auto', 'latest', 'best')  # checkpoints by name
 
 State = TypeVar('State', TrainState, GroupState)
 
@@ -99,6 +100,10 @@ class ModelFolder:
 
         Of seeds that trained together, one has to be named.
         """
+        if which not in WHICH and not which.isdigit():
+            raise UserError(
+                f'expected {", ".join(WHICH)} or a step; got {which!r}{nearest(which, WHICH)}'
+            )
         self._check_seed(which, seed)
         there, best = steps(self.folder), read_best(self.folder)
         if not there:
@@ -126,7 +131,7 @@ class ModelFolder:
                 f'{self.folder} holds the seeds {", ".join(map(str, seeds))}, of which one is needed: '
                 f'{came} (--seed=…, ExportConfig.seed or PredictConfig.seed)'
             )
-        if seeds and which == 'latest':
+        if seeds and which not in ('auto', 'best'):
             raise UserError(
                 f"{self.folder} keeps the best of each seed alone; expected which='auto' or 'best'"
             )
@@ -149,7 +154,7 @@ class ModelFolder:
         number = self.group['seeds'].index(seed)
         stacked = stack_abstract(abstract, len(self.group['seeds']))
         every = self._restore(steps(self.folder)[-1], stacked, jax.tree.map(lambda _: one, stacked))
-        return jax.device_put(jax.tree.map(lambda x: x[number], every), wanted)
+        return spread(jax.tree.map(lambda x: x[number], every), wanted)
 
     def _restore(self, step: int, abstract: Params, shardings: Any) -> Params:
         path = (self.folder / CHECKPOINTS / str(step)).absolute()
@@ -303,7 +308,7 @@ class Checkpoints:
         """
         self.wait()
         damaged: list[int] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in reversed(self.steps()):
             state = self._read(step, abstract)
             if state is None:
                 damaged.append(step)
@@ -328,7 +333,7 @@ class Checkpoints:
             state, checksums = self._restore(step, abstract)
         except Exception as error:
             cause = _of_reading(error)
-            _refuse_passing(cause, self._root / str(step))
+            _refuse_passing(cause, self.path(step))
             why = _first_line(cause)
         # The sums are over all devices, so each process must take part; each sees its own copy of
         # what is replicated, so each must be content.
@@ -344,7 +349,7 @@ class Checkpoints:
 
     def _restore(self, step: int, abstract: State) -> tuple[State, dict[str, int]]:
         """The state and the checksums of a step. No process waits for another in here."""
-        folder = self._root / str(step)
+        folder = self.path(step)
         items = {
             name: ocp.StandardCheckpointHandler().restore(
                 folder / name, args=ocp.args.StandardRestore(item)
@@ -360,7 +365,11 @@ class Checkpoints:
         while aside.exists():
             number += 1
             aside = self._root / f'{step}.damaged{number}'
-        (self._root / str(step)).rename(aside)
+        self.path(step).rename(aside)
+
+    def path(self, step: int) -> epath.Path:
+        """Where the checkpoint of a step lies."""
+        return self._root / str(step)
 
     def steps(self) -> list[int]:
         """The steps that are complete, oldest first."""
@@ -376,13 +385,17 @@ class Checkpoints:
         with self._outliving_a_full_disk():
             self._manager.wait_until_finished()
 
-    def close(self) -> None:
-        """Waits, and drops what the last evaluation made superfluous."""
+    def drop_superfluous(self) -> None:
+        """Drops what the last evaluation made superfluous. Processes wait for each other in here."""
         self.wait()
-        kept = {*self._manager.all_steps()[-self._keep :], self._best_step()}
-        for step in self._manager.all_steps():
+        kept = {*self.steps()[-self._keep :], self._best_step()}
+        for step in self.steps():
             if step not in kept:
                 self._manager.delete(step)
+
+    def close(self) -> None:
+        """Waits for what was begun; no process waits for another that may have failed."""
+        self.wait()
         self._manager.close()
 
 

@@ -17,7 +17,7 @@ from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.model import axes
 from fsa_jax.model.t5 import Params, init_params, param_axes
-from fsa_jax.partition import Partition, abstract_params
+from fsa_jax.partition import Partition, abstract_params, spread
 from fsa_jax.train.checkpoint import ModelFolder, open_model
 from fsa_jax.train.metrics import chosen_metric
 from fsa_jax.train.state import TrainState
@@ -221,4 +221,4 @@ def _init_params(init: ModelFolder, config: T5Config, which: str, shardings: Any
         return jnp.pad(x[: config.vocab_size], ((0, config.vocab_padding), (0, 0)))
 
     params = jax.tree.map(repad, init.load_params(which), param_axes(config))
-    return jax.device_put(params, shardings)
+    return spread(params, shardings)

@@ -14,7 +14,6 @@ import numpy as np
 
 from fsa_jax import flops, manifest, progress
 from fsa_jax.errors import UserError
-from fsa_jax.train import checkpoint
 from fsa_jax.train.checkpoint import Checkpoints
 from fsa_jax.train.feed import Fed, prefetch
 from fsa_jax.train.goodput import Goodput, utilisation
@@ -123,6 +122,7 @@ class Training(abc.ABC):
                     self.boundary(fed.step + 1, fed.ends_epoch)
                     self.goodput.turn_to('data')
                 self._check_saved(steps)
+                self.checkpoints.drop_superfluous()
 
     def _start(self) -> Any:
         restored = self.checkpoints.restore(self.abstract)
@@ -136,11 +136,14 @@ class Training(abc.ABC):
     def _step(self, fed: Fed) -> None:
         """Starts a step on the devices, then looks at the one before, which is finished by now."""
         self.profiler.before(fed.step + 1)
-        with self.goodput.spent_on('step' if fed.shape in self.compiled else 'compile'):
+        is_new = fed.shape not in self.compiled
+        with self.goodput.spent_on('compile' if is_new else 'step'):
             self.state, metrics = self.train_step(self.state, fed.arrays)
         self.compiled.add(fed.shape)
         self.profiler.after(fed.step + 1, metrics)
         self.look()
+        if is_new:
+            self.throughput.pause()
         # The step before has ended, and this one is under way, or done where there is no queue.
         self.waiting = fed, metrics, time.perf_counter()
 
@@ -191,10 +194,10 @@ class Training(abc.ABC):
             if math.isfinite(of_one.objective) and math.isfinite(of_one.grad_norm):
                 continue
             last = self.checkpoints.latest()
-            path = self.folder / checkpoint.CHECKPOINTS / str(last)
+            path = 'none' if last is None else self.checkpoints.path(last)
             raise UserError(
                 f'step {step}: the loss{name} is {of_one.objective}, its gradient norm '
-                f'{of_one.grad_norm}; last good checkpoint: {path if last is not None else "none"}. '
+                f'{of_one.grad_norm}; last good checkpoint: {path}. '
                 f'Try a lower OptimizerConfig.learning_rate or {self.remedy}'
             )
 

@@ -81,32 +81,60 @@ def test_a_checkpoint_of_2_x_4_devices_is_restored_on_8_and_on_1(world, two):
         assert 'step 20 over 8 devices and over 1: equal' in group.log()
 
 
+def predicted(world, model, processes, *more):
+    """What `fsa predict` says of the validation pairs, in so many processes."""
+    output = world.folder / f'predictions-{model.name}-{processes}'
+    knobs = {
+        'PredictConfig.model': model, 'PredictConfig.data': world.packed,
+        'PredictConfig.split': 'validation', 'PredictConfig.chunk': 6,
+        'PredictConfig.compilation_cache': world.folder / 'xla',
+        'DecodeConfig.max_new_tokens': 8,
+    }  # fmt: skip
+    given = [*(f'--gin.{k}={v}' for k, v in knobs.items()), *more, f'--output={output}']
+    with fsa(['predict', *given], output.with_suffix('.logs'), processes, 2) as group:
+        assert group.wait() == [0] * processes, group.log()[-3000:]
+    return (output / 'predictions.jsonl').read_bytes()
+
+
 def test_predictions_of_2_processes_are_those_of_one(world, two):
-    made = {}
-    for processes in (1, 2):
-        output = world.folder / f'predictions-{processes}'
-        knobs = {
-            'PredictConfig.model': two, 'PredictConfig.data': world.packed,
-            'PredictConfig.split': 'validation', 'PredictConfig.chunk': 6,
-            'PredictConfig.compilation_cache': world.folder / 'xla',
-            'DecodeConfig.max_new_tokens': 8,
-        }  # fmt: skip
-        arguments = ['predict', *(f'--gin.{k}={v}' for k, v in knobs.items()), f'--output={output}']
-        with fsa(arguments, world.folder / f'predict-{processes}.logs', processes, 2) as group:
-            assert group.wait() == [0] * processes, group.log()[-3000:]
-        made[processes] = (output / 'predictions.jsonl').read_bytes()
-    assert made[2] == made[1]
-    assert len(made[1].splitlines()) == 16
+    made = predicted(world, two, 1)
+    assert predicted(world, two, 2) == made
+    assert len(made.splitlines()) == 16
+
+
+SHAPE = ('d_model', 'd_kv', 'd_ff', 'num_layers', 'num_decoder_layers')
+IN_HERE = {name: KNOBS[name] for name in SHAPE} | {'tensorboard': False, 'log_every': 50}
 
 
 @pytest.fixture(scope='module')
 def learned(world):
     """A student of the shape of all runs here that says some things right."""
-    shape = ('d_model', 'd_kv', 'd_ff', 'num_layers', 'num_decoder_layers')
-    knobs = {name: KNOBS[name] for name in shape} | {'steps': 100, 'batch_size': 32}
-    knobs |= {'learning_rate': 1e-2, 'validation_split': '', 'tensorboard': False, 'log_every': 50}
+    knobs = {'steps': 100, 'batch_size': 32, 'learning_rate': 1e-2, 'validation_split': ''}
     with training.quick_compiles():
-        return training.train(world.packed, world.folder / 'learned', world.folder / 'xla', **knobs)
+        return training.train(
+            world.packed, world.folder / 'learned', world.folder / 'xla', **IN_HERE, **knobs
+        )
+
+
+def test_2_processes_read_one_seed_of_several(world):
+    with training.quick_compiles():
+        seeds = training.train(
+            world.packed,
+            world.folder / 'seeds',
+            world.folder / 'xla',
+            **IN_HERE,
+            seeds=(1, 2),
+            steps=2,
+        )
+    one, two = (predicted(world, seeds, n, '--gin.PredictConfig.seed=2') for n in (1, 2))
+    assert two == one
+
+
+def test_2_processes_begin_with_an_init_of_other_padding(world, learned):
+    knobs = {'TrainConfig.init': learned, 'TrainConfig.steps': 2, 'T5Config.vocab_padding': 3}
+    more = [f'--gin.{k}={v}' for k, v in knobs.items()]
+    one, two = (world.finish(f'padded-{n}', n, 8 // n, *more) for n in (1, 2))
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
 
 
 def test_the_best_by_f1_of_2_processes_is_that_of_one(world, learned):

@@ -66,6 +66,10 @@ def test_unusable_model_folders_are_named(tmp_path, model):
         open_model(tmp_path)
     with pytest.raises(UserError, match='keeps no best checkpoint'):
         open_model(model).load_params('best')
+    write_best = (model / 'best.json').write_text
+    write_best('{"step": 0, "metric": "validation/f1", "value": 0.5}')
+    with pytest.raises(UserError, match=r"or a step; got 'lates' \(did you mean 'latest'"):
+        open_model(model).load_params('lates')
     damage(model / 'checkpoints/0/params')
     with pytest.raises(UserError, match='checkpoints/0 is damaged'):
         open_model(model).load_params()
@@ -127,6 +131,22 @@ def test_latest_and_best_are_kept(tmp_path):
         assert checkpoint.steps(tmp_path) == sorted({now, best[now]})
     checkpoints.close()
     assert checkpoint.steps(tmp_path) == [6]
+
+
+def test_only_a_run_that_ends_well_drops_what_is_superfluous(tmp_path):
+    """Processes wait for each other to delete: one whose others failed would wait in vain."""
+    best = 1
+    checkpoints = Checkpoints(tmp_path, keep=1, best_step=lambda: best)
+    checkpoints.save(state(1))
+    checkpoints.save(state(2))
+    checkpoints.wait()
+    best = 2
+    checkpoints.close()
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    again = Checkpoints(tmp_path, keep=1, best_step=lambda: best)
+    again.drop_superfluous()
+    again.close()
+    assert checkpoint.steps(tmp_path) == [2]
 
 
 def cut(folder):
