@@ -1,6 +1,7 @@
 """A small packed folder and small configs, for the tests that train."""
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,16 @@ def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {k: v for k, v in row.items() if 'per_second' not in k and not k.startswith(clocks)}
         for row in rows
     ]
+
+
+def events(content: bytes) -> Iterator[Any]:
+    """The TensorBoard events of a TFRecord file: length (8 bytes), crc (4), data, crc (4)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    while content:
+        (length,) = struct.unpack('<Q', content[:8])
+        yield Event.FromString(content[12 : 12 + length])
+        content = content[16 + length :]
 
 
 @contextlib.contextmanager

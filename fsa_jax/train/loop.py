@@ -111,6 +111,7 @@ class StudentTraining(Training):
 
     def run(self) -> None:
         super().run()
+        self.best.write()
         if self.best.step is not None:
             self.out.counts['best'] = checkpoint.read_best(self.folder)
 

@@ -2,6 +2,9 @@
 
 import json
 import math
+import platform
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +29,26 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, start: int, tensorboard: bool):
-        self._path = folder / METRICS
-        self.rows = [row for row in _read(self._path) if row['step'] <= start]
+        path = folder / METRICS
+        self.rows = [row for row in _read(path) if row['step'] <= start]
         self._file = self._events = None
-        self._waiting = b''
         if jax.process_index() == 0:
-            write_atomic(self._path, ''.join(map(_line, self.rows)))
-            # Unbuffered: what a full disk took of a row is known, and only the rest is written again.
-            self._file = open(self._path, 'ab', buffering=0)  # noqa: SIM115
+            write_atomic(path, ''.join(map(_line, self.rows)))
+            self._file = Growing(path)
             if tensorboard:
-                from tensorboardX import SummaryWriter  # half a second: only where it is wanted
-
-                self._events = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1)
+                self._events = _Events(folder / TENSORBOARD, start)
 
     def write(self, row: Row) -> None:
         """Appends a row; `row['step']` counts finished steps. A value that is not finite becomes None.
 
-        JSON has neither NaN nor infinity, and many readers refuse a file that does. On a full disk
-        that is said, and the row is written when there is room again.
+        JSON has neither NaN nor infinity, and many readers refuse a file that does.
         """
         row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.rows.append(row)
         if self._file is not None:
-            self._waiting += _line(row).encode()
-            try:
-                self._waiting = self._waiting[self._file.write(self._waiting) :]
-            except OSError as error:
-                if error.errno not in FULL:
-                    raise
-                say(f'{self._path}: {error.strerror}; the row of step {row["step"]} waits')
+            self._file.write(_line(row).encode())
         if self._events is not None:
-            for name, value in row.items():
-                if name != 'step' and value is not None:
-                    self._events.add_scalar(name, value, row['step'])
+            self._events.write(row)
 
     def evaluated(self, step: int) -> bool:
         """Whether a step has its evaluation row."""
@@ -69,6 +59,75 @@ class MetricsLog:
         for file in (self._file, self._events):
             if file is not None:
                 file.close()
+
+
+class Growing:
+    """A file that is appended to. What a full disk does not take waits, and is written when there is
+    room again: of that one line is said, and the run goes on."""
+
+    def __init__(self, path: Path):
+        self._path, self._waiting, self._said = path, b'', False
+        # Unbuffered: what a full disk took is known, and only the rest is written again.
+        self._file = open(path, 'ab', buffering=0)  # noqa: SIM115
+
+    def write(self, content: bytes) -> None:
+        """Appends `content`, and what waits before it."""
+        self._waiting += content
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            if not self._said:
+                say(f'{self._path}: {error.strerror}; what belongs there waits')
+        self._said = bool(self._waiting)
+
+    def close(self) -> None:
+        """Writes what waits, and closes the file."""
+        self.write(b'')
+        self._file.close()
+
+
+class _Events:
+    """A file of TensorBoard events, one event a row.
+
+    tensorboardX's own writer passes events to a thread: a full disk kills it, and the run then waits
+    for room in its queue for ever.
+    """
+
+    def __init__(self, folder: Path, start: int):
+        # Half a second: only where it is wanted.
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import masked_crc32c
+
+        self._event, self._summary, self._checksum = Event, Summary, masked_crc32c
+        folder.mkdir(exist_ok=True)
+        name = f'events.out.tfevents.{int(time.time())}.{platform.node()}'
+        self._file = Growing(folder / name)
+        self._append(file_version='brain.Event:2')
+        # TensorBoard drops what an earlier start wrote from this step on.
+        self._append(step=start + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, row: Row) -> None:
+        """Appends the values of a row that are finite."""
+        values = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != 'step' and value is not None
+        ]
+        self._append(step=row['step'], summary=self._summary(value=values))
+
+    def _append(self, **fields: Any) -> None:
+        """An event as a TFRecord: its length, its bytes, and a checksum of each."""
+        data = self._event(wall_time=time.time(), **fields).SerializeToString()
+        parts = struct.pack('<Q', len(data)), data
+        self._file.write(b''.join(x + struct.pack('<I', self._checksum(x)) for x in parts))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 def _line(row: Row) -> str:
@@ -100,6 +159,7 @@ class Best:
         self._path, self.metric = folder / BEST, metric
         self.step: int | None = None
         self._value = -math.inf
+        self._waiting = ''  # what best.json is to hold
 
     def resume(self, rows: list[Row], there: list[int]) -> None:
         """Finds the best again among the rows whose checkpoints are still there."""
@@ -110,16 +170,30 @@ class Best:
                 self.offer(row)
 
     def offer(self, row: Row) -> None:
-        """Takes note of an evaluation row."""
-        if row.get(self.metric) is None:
-            return
-        is_loss = self.metric.startswith(f'{VALIDATION}loss')
-        value = -row[self.metric] if is_loss else row[self.metric]
-        if value > self._value:
-            self.step, self._value = row['step'], value
-            if jax.process_index() == 0:
+        """Takes note of an evaluation row. On a full disk best.json waits: that is said."""
+        if row.get(self.metric) is not None:
+            value = sign(self.metric) * row[self.metric]
+            if value > self._value:
+                self.step, self._value = row['step'], value
                 content = {'step': self.step, 'metric': self.metric, 'value': row[self.metric]}
-                write_atomic(self._path, json.dumps(content) + '\n')
+                self._waiting = json.dumps(content) + '\n'
+        try:
+            self.write()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            say(f'{self._path}: {error.strerror}; that step {self.step} is the best waits')
+
+    def write(self) -> None:
+        """Writes best.json, unless it is as it should be."""
+        if self._waiting and jax.process_index() == 0:
+            write_atomic(self._path, self._waiting)
+        self._waiting = ''
+
+
+def sign(metric: str) -> int:
+    """What a metric is multiplied by so that higher is better."""
+    return -1 if metric.startswith(f'{VALIDATION}loss') else 1
 
 
 def chosen_metric(name: str, available: list[str]) -> str:

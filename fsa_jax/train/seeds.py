@@ -21,13 +21,14 @@ from fsa_jax.configs import DecodeConfig, OptimizerConfig, RowsConfig, T5Config,
 from fsa_jax.decode.group import GroupGenerator
 from fsa_jax.errors import UserError
 from fsa_jax.model.t5 import Params
-from fsa_jax.partition import DATA, FSDP, SEED, Partition
+from fsa_jax.partition import DATA, FSDP, SEED, Partition, spread
 from fsa_jax.train.checkpoint import stack_abstract
 from fsa_jax.train.feed import Fed
 from fsa_jax.train.job import Job, prepare
+from fsa_jax.train.metrics import VALIDATION, sign
 from fsa_jax.train.state import GroupState, TrainState
 from fsa_jax.train.step import StepMetrics, Sums, compiler_options, gradients, train_step
-from fsa_jax.train.validate import VALIDATION, Validator, mean_f1s, mean_losses
+from fsa_jax.train.validate import Validator, mean_f1s, mean_losses
 
 _STACKED: Any = TrainState(step=None, params=0, opt_state=0)  # type: ignore[arg-type]
 
@@ -181,7 +182,7 @@ class SeedGroup:
         padded = [np.pad(x, ((0, 0), (0, slots - x.shape[1]))) for x in arrays]
         microbatches = self.job.rows.config.microbatches
         stacked = np.stack(padded).reshape(len(arrays), microbatches, -1, slots)
-        return jax.make_array_from_callback(stacked.shape, self._batches, stacked.__getitem__)
+        return spread(stacked, self._batches)
 
 
 class GroupValidator(Validator):
@@ -204,5 +205,4 @@ class GroupValidator(Validator):
 
 def ranked(values: list[dict[str, float]], metric: str) -> Float[np.ndarray, 'seeds']:
     """The metric of each seed, so that higher is better."""
-    sign = -1 if metric.startswith(f'{VALIDATION}loss') else 1
-    return np.array([sign * of_seed[metric] for of_seed in values], np.float32)
+    return np.array([sign(metric) * of_seed[metric] for of_seed in values], np.float32)

@@ -9,6 +9,7 @@ keeps the best parameters alone: the optimizer's state and the last parameters a
 """
 
 import json
+import math
 import shutil
 
 import jax
@@ -18,7 +19,7 @@ from fsa_jax.manifest import write_atomic
 from fsa_jax.train import checkpoint
 from fsa_jax.train.feed import Fed
 from fsa_jax.train.goodput import Goodput
-from fsa_jax.train.metrics import VALIDATION
+from fsa_jax.train.metrics import sign
 from fsa_jax.train.seeds import SeedGroup, ranked
 from fsa_jax.train.state import GroupState
 from fsa_jax.train.step import StepMetrics, Sums
@@ -109,10 +110,13 @@ class GroupTraining(Training):
     def _write_seeds(self, step: int) -> None:
         """seeds.json: when each seed was at its best, as the newest checkpoint has it."""
         values, steps = jax.device_get((self.state.best_value, self.state.best_step))
-        sign = -1 if self.job.metric.startswith(f'{VALIDATION}loss') else 1
         best = {
-            str(seed): {'step': int(step), 'value': sign * float(value)}
-            for seed, value, step in zip(self.group.seeds, values, steps)
+            str(seed): {
+                'step': int(when),
+                # None before the first evaluation: JSON has no infinity
+                'value': sign(self.job.metric) * float(value) if math.isfinite(value) else None,
+            }
+            for seed, value, when in zip(self.group.seeds, values, steps)
         }
         content = {'seeds': self.group.seeds, 'metric': self.job.metric, 'best': best}
         on_disk = self.newest_saved() == step  # else the disk is full, and this is of no checkpoint

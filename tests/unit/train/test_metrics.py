@@ -7,7 +7,9 @@ import os
 import pytest
 
 from fsa_jax.errors import UserError
+from fsa_jax.train import metrics
 from fsa_jax.train.metrics import Best, MetricsLog, Throughput, chosen_metric
+from tests.training import events
 
 
 def write(path, rows, torn=''):
@@ -116,7 +118,7 @@ def test_throughput_is_of_training_steps_alone():
 
 def test_rows_wait_while_the_disk_is_full(tmp_path, capsys):
     log = MetricsLog(tmp_path, 0, tensorboard=False)
-    file, full = log._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file, full = log._file._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     class Full:
         """Takes 5 bytes, then nothing."""
@@ -129,12 +131,55 @@ def test_rows_wait_while_the_disk_is_full(tmp_path, capsys):
             self.taken = file.write(data[:5])
             return self.taken
 
-    log._file = Full()
+    log._file._file = Full()
     for step in (1, 2):
         log.write({'step': step, 'loss': 1.5})
-    assert 'the row of step 2 waits' in capsys.readouterr().err
-    log._file = file
+    assert capsys.readouterr().err.count('metrics.jsonl: No space left on device; what') == 1
+    log._file._file = file
     log.write({'step': 3, 'loss': 1.5})
     log.close()
     lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [1, 2, 3]
+
+
+def test_events_wait_while_the_disk_is_full(tmp_path):
+    """More of them than any queue holds."""
+    log = MetricsLog(tmp_path, 0, tensorboard=True)
+    [path] = (tmp_path / 'tensorboard').iterdir()
+    before = path.read_bytes()
+    with open('/dev/full', 'ab', buffering=0) as full:
+        file, log._events._file._file = log._events._file._file, full
+        for step in range(1, 31):
+            log.write({'step': step, 'loss': 1.5})
+        assert path.read_bytes() == before
+    log._events._file._file = file
+    log.close()
+    found = [event for event in events(path.read_bytes()) if event.summary.value]
+    assert [event.step for event in found] == list(range(1, 31))
+    assert {(v.tag, v.simple_value) for event in found for v in event.summary.value} == {
+        ('loss', 1.5)
+    }
+
+
+def test_what_a_later_start_writes_replaces_what_an_earlier_wrote(tmp_path):
+    MetricsLog(tmp_path, 7, tensorboard=True).close()
+    [path] = (tmp_path / 'tensorboard').iterdir()
+    first, second = events(path.read_bytes())
+    assert first.file_version == 'brain.Event:2'
+    assert (second.step, second.session_log.status) == (8, 1)  # START
+
+
+def test_the_best_waits_while_the_disk_is_full(tmp_path, capsys, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    ranked = Best(tmp_path, 'validation/f1')
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, 'write_atomic', fails)
+        ranked.offer({'step': 5, 'validation/f1': 0.5})
+        with pytest.raises(OSError, match='No space left'):  # a run does not end without it
+            ranked.write()
+    assert ranked.step == 5
+    assert 'that step 5 is the best waits' in capsys.readouterr().err
+    ranked.offer({'step': 10, 'validation/f1': 0.4})
+    assert json.loads((tmp_path / 'best.json').read_text())['step'] == 5

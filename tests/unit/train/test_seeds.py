@@ -112,6 +112,8 @@ def test_a_seed_has_to_be_named(group, alone):
         model.load_params(seed=7)
     with pytest.raises(UserError, match='best of each seed alone'):
         model.load_params('latest', seed=42)
+    with pytest.raises(UserError, match='best of each seed alone'):
+        model.load_params('24', seed=42)
     with pytest.raises(UserError, match='model of one seed'):
         open_model(alone[42]).load_params(seed=42)
 
@@ -220,13 +222,21 @@ def test_on_a_full_disk_a_group_goes_on_with_the_last_good_checkpoint(
 def test_a_group_has_the_clocks_and_the_watchdog_of_a_run_alone(
     packed, cache, tmp_path, monkeypatch
 ):
-    beats = []
+    beats, said = [], []
     monkeypatch.setattr(Watchdog, 'beat', lambda self, what: beats.append(what))
+    write_atomic = seeds_loop.write_atomic
+    monkeypatch.setattr(
+        seeds_loop, 'write_atomic', lambda *x: said.append(x[1]) or write_atomic(*x)
+    )
     knobs = KNOBS | {'epochs': 1.0, 'profile_steps': (2, 3), 'save_minutes': 1e-9}
     run = training.train(packed, tmp_path / 'run', cache, seeds=SEEDS, **knobs)
     assert list((run / 'profile').rglob('*.xplane.pb'))
     expected = {f'step {n}' for n in range(1, 7)} | {f'saving step {n}' for n in range(1, 7)}
     assert expected | {'a batch of an evaluation'} == set(beats)
+    # saved before the first evaluation too, when no seed has a best yet; JSON knows no infinity
+    told = [json.loads(text, parse_constant=pytest.fail)['best']['42']['value'] for text in said]
+    assert told[0] is None
+    assert told[-1] is not None
     written = [rows(run / f'seed-{seed}', 'loss') for seed in SEEDS]
     for row in written[0]:
         assert sum(row[f'goodput/{kind}'] for kind in KINDS) == pytest.approx(1)
