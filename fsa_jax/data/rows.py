@@ -317,12 +317,13 @@ class Rows:
             f'(encoder {fill.encoder:.2f}, decoder {fill.decoder:.2f}); {fill.pairs:,} pairs in '
             f'{self._pass_steps(0):,} steps of {self.config.batch_size} rows'
         )
-        if self.cut:
-            text += (
-                f'; {self.cut:,} pairs are longer than RowsConfig.encoder_length/decoder_length '
-                f'and cut'
-            )
-        return text
+        return f'{text}; {self.describe_cut()}' if self.cut else text
+
+    def describe_cut(self) -> str:
+        """How many pairs are cut, and by which knobs."""
+        return (
+            f'{self.cut:,} pairs are longer than RowsConfig.encoder_length/decoder_length and cut'
+        )
 
 
 def _shifted_right(decoder: Batch, *, restart: bool) -> np.ndarray:

@@ -18,6 +18,7 @@ from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.optim import path_names
 from fsa_jax.partition import Partition, bytes_held
 from fsa_jax.train.job import Job, prepare
+from fsa_jax.train.seeds import SeedGroup
 from fsa_jax.train.step import compile_train_step
 
 _PAIRS = 3  # of the first batch that are shown
@@ -31,8 +32,16 @@ def preview(
     mesh: MeshConfig,
     decode: DecodeConfig,
 ) -> None:
-    """Prints what a run would do, on standard output. Allocates no model and writes nothing."""
-    job = prepare(train, model, rows, optimizer, Partition.from_config(mesh), decode)
+    """Prints what a run would do, on standard output. Allocates no model and writes nothing.
+
+    Of seeds that train together it shows the first.
+    """
+    partition = Partition.from_config(mesh)
+    job = (
+        SeedGroup(train, model, rows, optimizer, partition, decode).job
+        if train.seeds
+        else prepare(train, model, rows, optimizer, partition, decode)
+    )
     batch = job.rows.batch_at(0)
     for lines in (_parameters(job), _memory(job, batch), _plan(job), _texts(job, batch)):
         print('\n'.join([*lines, '']))
@@ -51,7 +60,9 @@ def _parameters(job: Job) -> Iterator[str]:
 
 def _memory(job: Job, batch: Batch) -> Iterator[str]:
     shape = dict(job.partition.mesh.shape)
-    yield f'memory of each of {job.partition.mesh.size} {jax.devices()[0].device_kind} devices, mesh {shape}'
+    yield f'memory of each of {job.partition.mesh.size} {job.partition.device.device_kind} devices, mesh {shape}'
+    if job.train.seeds:
+        yield f'  of one of {len(job.train.seeds)} seeds; each has its best parameters besides'
     yield f'  parameters       {_mib(bytes_held(job.abstract.params))}'
     yield f'  optimizer state  {_mib(bytes_held(job.abstract.opt_state))}'
     microbatches = job.rows.config.microbatches

@@ -14,6 +14,7 @@ from fsa_jax.decode import Generator
 from fsa_jax.evaluate import f1
 from fsa_jax.model.t5 import Params
 from fsa_jax.partition import Partition
+from fsa_jax.progress import say
 from fsa_jax.train.feed import Feed, prefetch
 from fsa_jax.train.metrics import VALIDATION
 from fsa_jax.train.step import Batch, Sums
@@ -64,6 +65,8 @@ class Validator:
             stores = {task: store.head(examples) for task, store in stores.items()}
         rows = config.replace(batch_size=config.batch_size // config.microbatches, microbatches=1)
         self._rows = Rows.once(stores, rows)
+        if self._rows.cut:
+            say(f'the loss of validation: {self._rows.describe_cut()}')
         self._feed = Feed(self._rows, partition)
         self._scored = {task: store for task, store in stores.items() if store.metric}
         self._vocabulary, self._step, self._generator = vocabulary, step, generator

@@ -1,9 +1,10 @@
 """The train stage in one process: what it writes, how it starts, and what it refuses."""
 
 import json
+import re
 import signal
-import struct
 import threading
+import time
 
 import jax
 import numpy as np
@@ -68,21 +69,11 @@ def test_the_first_of_the_best_is_kept(trained):
     assert set(checkpoint.steps(trained)) <= {best['step'], 12, 18}
 
 
-def events(content: bytes):
-    """The events of a TFRecord file: length (8 bytes), crc (4), data, crc (4)."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    while content:
-        (length,) = struct.unpack('<Q', content[:8])
-        yield Event.FromString(content[12 : 12 + length])
-        content = content[16 + length :]
-
-
 def test_tensorboard_events_hold_the_same_values(trained):
     losses = {
         event.step: value.simple_value
         for path in (trained / 'tensorboard').iterdir()
-        for event in events(path.read_bytes())
+        for event in training.events(path.read_bytes())
         for value in event.summary.value
         if value.tag == 'loss'
     }
@@ -237,6 +228,37 @@ def test_sigterm_during_an_evaluation_is_obeyed_and_the_evaluation_made_up(
     equal(
         open_model(tmp_path / 'run').load_params('latest'), open_model(whole).load_params('latest')
     )
+
+
+def test_what_is_cut_is_said_of_validation_too(packed, cache, tmp_path, capsys):
+    training.train(packed, tmp_path / 'run', cache, steps=1, encoder_length=6, tensorboard=False)
+    said = capsys.readouterr().err
+    assert re.search(r'; 96 pairs are longer than RowsConfig.* and cut; 1 steps', said)
+    assert 'the loss of validation: 8 pairs are longer than RowsConfig' in said
+
+
+def test_rates_are_of_steps_and_not_of_compiling(packed, cache, tmp_path, monkeypatch):
+    """A batch of a new shape compiles in the middle of a run."""
+    compile_train_step = loop.compile_train_step
+
+    def slow(*arguments):
+        step, seen = compile_train_step(*arguments), set()
+
+        def run(state, batch):
+            shape = batch['encoder_input_tokens'].shape, batch['decoder_input_tokens'].shape
+            if shape not in seen:
+                seen.add(shape)
+                time.sleep(3)
+            return step(state, batch)
+
+        return run
+
+    monkeypatch.setattr(loop, 'compile_train_step', slow)
+    knobs = {'steps': 12, 'batch_size': 2, 'buckets': 4, 'validation_split': '', 'log_every': 4}
+    run = training.train(packed, tmp_path / 'run', cache, **knobs)
+    rates = [row['pairs_per_second'] for row in rows(run) if 'pairs_per_second' in row]
+    assert rates
+    assert min(rates) > 4 * 2 / 3, 'pairs of four steps in the time that one shape takes to compile'
 
 
 def test_a_profile_is_written(packed, cache, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fsa_jax.errors import UserError
 from fsa_jax.train.preview import preview
 from tests import training
 
@@ -28,3 +29,12 @@ def test_preview_prints_shapes_memory_and_the_first_batch_and_writes_nothing(
     (sentence, target), *_ = training.sentences(8, seed=5)
     assert sentence in printed
     assert target in printed
+
+
+def test_preview_of_several_seeds_refuses_what_their_run_would(tmp_path, tiny_spiece, capsys):
+    packed = training.pack(tmp_path / 'p', tiny_spiece, train=8)
+    knobs = {'seeds': (1, 2), 'batch_size': 2, 'steps': 2}
+    preview(*training.configs(packed, tmp_path / 'xla', **knobs))
+    assert 'of one of 2 seeds' in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"TrainConfig.seeds needs RowsConfig.layout='pairs'"):
+        preview(*training.configs(packed, tmp_path / 'xla', **knobs, layout='packed'))
