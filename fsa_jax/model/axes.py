@@ -38,16 +38,6 @@ ACTIVATION_KV = 'activation_kv'
 ACTIVATION_MLP = 'activation_mlp'
 ACTIVATION_VOCAB = 'activation_vocab'
 
-ACTIVATION_AXES = (
-    BATCH,
-    LENGTH,
-    ACTIVATION_EMBED,
-    ACTIVATION_HEADS,
-    ACTIVATION_KV,
-    ACTIVATION_MLP,
-    ACTIVATION_VOCAB,
-)
-
 
 def constrain(x: Array, *names: str | None) -> Array:
     """`x` with one logical name per axis, None for an axis that is not sharded.
