@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fsa_jax.configs.base import Config, knob
+from fsa_jax.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class T5Config(Config):
     num_layers: int = knob(12, 'encoder layers', low=1)
     num_decoder_layers: int = knob(12, 'decoder layers', low=1)
     num_heads: int = knob(12, 'attention heads', low=1)
-    relative_attention_num_buckets: int = knob(32, 'buckets of the relative position bias', low=2)
+    relative_attention_num_buckets: int = knob(32, 'buckets of the relative position bias', low=4)
     relative_attention_max_distance: int = knob(
         128, 'distance beyond which all share one bucket', low=1
     )
@@ -46,6 +47,15 @@ class T5Config(Config):
         "recompute activations in the backward pass: 'minimal' keeps matrix products",
         free=True,
     )
+
+    def check(self):
+        # The decoder's first half of the buckets hold a distance each, the others grow up to the farthest.
+        exact = self.relative_attention_num_buckets // 2
+        if self.relative_attention_max_distance <= exact:
+            raise UserError(
+                f'T5Config.relative_attention_max_distance={self.relative_attention_max_distance} must be '
+                f'above {exact}, half of T5Config.relative_attention_num_buckets'
+            )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fsa_jax.configs import T5Config
 from fsa_jax.errors import UserError
 from fsa_jax.model import axes
 from fsa_jax.model.decoding import decode_step, init_cache, start
+from fsa_jax.model.relative_bias import buckets_of_distances
 from fsa_jax.model.t5 import T5, init_params, param_axes
 from tests import training
 
@@ -328,3 +329,17 @@ def test_constraints_hold_under_a_mesh_and_only_there():
         jaxpr = jax.make_jaxpr(lambda x: axes.constrain(x, axes.BATCH, None))(x)
     (equation,) = jaxpr.eqns
     assert equation.params['sharding'].spec == PartitionSpec('data', None)
+
+
+def test_buckets_that_no_distance_could_have_are_refused():
+    """The least that is allowed gives a bucket to every distance, in the encoder and in the decoder."""
+    for knobs in ({'relative_attention_max_distance': 16}, {'relative_attention_num_buckets': 2}):
+        with pytest.raises(UserError, match=r'T5Config\.relative_attention'):
+            T5Config(**knobs)
+    least = T5Config(relative_attention_num_buckets=4, relative_attention_max_distance=3)
+    # The decoder has all of the buckets, the encoder half of them for each sign.
+    for buckets in (4, 2):
+        found = buckets_of_distances(buckets, least.relative_attention_max_distance)
+        assert found[:2].tolist() == [0, 1]
+        assert found.min() == 0
+        assert found.max() < buckets
