@@ -2,14 +2,16 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from fsa_jax import text_format
+from fsa_jax.corpus import fields
 from fsa_jax.corpus.parse import parse_analysis
 from fsa_jax.corpus.sentiment import polarity
 from fsa_jax.data.vocabulary import NEWLINE
 from fsa_jax.evaluate import f1
+from fsa_jax.records import Opinion
 from fsa_jax.student.extraction import Found, Places, Span
 
 
@@ -48,8 +50,9 @@ def _pairs(metric: str, answer: Answer, part: str, offset: int) -> tuple[list[Fo
     task, polarities = f1.parse_metric(metric)
     places, found, malformed, begin = Places(part, offset), [], False, 0
     for text in answer.text.split(';'):
-        span = begin, begin + len(text)
-        begin = span[1] + 1
+        start = begin + len(text) - len(text.lstrip())
+        span = start, begin + len(text.rstrip())  # the space before `;` belongs to what goes on
+        begin += len(text) + 1
         parsed = text_format.parse(task, text, part, polarities)
         malformed |= bool(parsed.dropped)
         for name, judged in parsed.pairs:
@@ -72,9 +75,9 @@ def _pairs(metric: str, answer: Answer, part: str, offset: int) -> tuple[list[Fo
 def _analysis(answer: Answer, part: str, offset: int) -> tuple[list[Found], bool]:
     text = answer.text.replace(f'{NEWLINE} ', '\n').replace(NEWLINE, '\n')
     analysis = parse_analysis(text, part)
-    places, found, cursor = Places(part, offset), [], 0
+    places, found, written, cursor = Places(part, offset), [], list(_written(answer.text)), 0
     for opinion in analysis.opinions:
-        spans, cursor = _find(answer.text, cursor, opinion.target, opinion.raw_sentiment)
+        spans, cursor = _find(answer.text, written, cursor, opinion)
         judged = polarity(opinion.sentiment)
         if judged is None:
             continue  # 'Not specified': the student says that it cannot tell
@@ -93,15 +96,30 @@ def _analysis(answer: Answer, part: str, offset: int) -> tuple[list[Found], bool
     return found, bool(analysis.reasons)
 
 
-def _find(text: str, cursor: int, *wanted: str) -> tuple[list[Span], int]:
-    """Where the strings are from `cursor` on, one behind the other, and the end of the last.
+def _written(text: str) -> Iterator[tuple[str, Span]]:
+    """The targets and sentiments of an analysis, in order, each with the span of its line."""
+    begin = 0
+    for line in text.replace(NEWLINE, '\n' * len(NEWLINE)).split('\n'):
+        for field in fields.fields(line):
+            if field.name in ('target', 'sentiment'):
+                yield field.name, (begin, begin + len(line))
+        begin += len(line) + 1
 
-    One that is not there again, as a target that several aspects share, is passed over.
-    """
-    spans = []
-    for string in wanted:
-        start = text.find(string, cursor) if string else -1
-        if start >= 0:
-            cursor = start + len(string)
-            spans.append((start, cursor))
-    return spans, cursor
+
+def _find(
+    text: str, written: Sequence[tuple[str, Span]], cursor: int, opinion: Opinion
+) -> tuple[list[Span], int]:
+    """Where the target and the sentiment of the next opinion from `cursor` on are, and the end of the
+    last; of a target that several aspects share, only the sentiment."""
+    target: list[Span] = []
+    other, end = False, cursor  # `other`: the sentiment that follows is about another target
+    for name, line in written:
+        wanted = opinion.target if name == 'target' else opinion.raw_sentiment
+        start = text.find(wanted, max(line[0], end), line[1])
+        if name == 'target' and line[1] > cursor:
+            target, other = [(start, start + len(wanted))] if start >= 0 else [], start < 0
+            end = target[0][1] if target else end
+        elif name == 'sentiment' and start >= 0 and not other:
+            end = start + len(wanted)
+            return [*target, (start, end)], end
+    return [], cursor

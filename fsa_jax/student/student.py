@@ -122,6 +122,9 @@ class Student:
         """
         if isinstance(texts, str):
             raise UserError('texts must be a list of texts; got one str')
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(f'texts[{number}] must be a text; got {text!r:.40}')
         if task not in TASKS:
             raise UserError(
                 f'task must be one of {", ".join(TASKS)}; got {task!r}{nearest(task, TASKS)}'

@@ -35,7 +35,8 @@ def sentences(text: str, language: str) -> Iterator[Span]:
     """Spans of the sentences of `text` (sentencex), without the spaces around them."""
     import sentencex
 
-    for boundary in sentencex.get_sentence_boundaries(language, text):
+    whole = text.encode(errors='replace').decode()  # of half a character, which JSON may hold, '?'
+    for boundary in sentencex.get_sentence_boundaries(language, whole):
         start, end = boundary['start_index'], boundary['end_index']
         stripped = text[start:end].strip()
         if stripped:

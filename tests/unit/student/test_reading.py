@@ -30,11 +30,12 @@ def test_the_first_unused_of_several_places_is_taken():
 
 
 def test_confidence_is_the_product_over_the_pair():
+    """Whether another pair follows is no matter of this one."""
     pieces = ['food', ' |', ' positive', ' ', ';', ' bar', ' |', ' neutral']
     probabilities = [0.9, 0.8, 0.7, 0.5, 0.4, 0.6, 0.5, 0.9]
     told = Answer(pieces, [math.log(p) for p in probabilities])
     found, _ = read('atsa', 'atsa', told, 'food bar', 0)
-    expected = [0.9 * 0.8 * 0.7 * 0.5, 0.6 * 0.5 * 0.9]
+    expected = [0.9 * 0.8 * 0.7, 0.6 * 0.5 * 0.9]
     assert [o.confidence for o in found] == pytest.approx(expected)
 
 
@@ -59,6 +60,20 @@ def test_an_analysis_gives_levels_reasons_and_places():
     assert pasta.confidence == pytest.approx(math.exp(-0.1 * len('pastaVery Positive')))
     (only,) = read('zero_shot', 'zero_shot', answer(text), part, 100)[0]
     assert only.term == 'Pasta'
+
+
+def test_the_confidence_of_an_opinion_is_not_that_of_a_word_in_another_ones_reasoning():
+    pieces = [
+        ('Opinion Target 1: "', 1.0), ('pasta', 0.9), ('"[NL] Sentiment: ', 1.0), ('Positive', 0.8),
+        ('[NL] Reasoning: the service was Negative.', 0.01), ('[NL][NL] Opinion Target 2: "', 1.0),
+        ('service', 0.7), ('"[NL] Aspect: Speed[NL] Sentiment: ', 1.0), ('Negative', 0.6),
+        ('[NL] Aspect: Manners[NL] Sentiment: ', 1.0), ('Positive', 0.5),
+        ('[NL] Reasoning: it was fine.', 0.01),
+    ]  # fmt: skip
+    told = Answer([text for text, _ in pieces], [math.log(p) for _, p in pieces])
+    found, _ = read('analysis', 'analysis', told, 'the pasta, the service', 0)
+    assert [o.term for o in found] == ['pasta', 'service', 'service']
+    assert [o.confidence for o in found] == pytest.approx([0.9 * 0.8, 0.7 * 0.6, 0.5])
 
 
 def test_duplicates_merge_with_all_their_places():
@@ -90,6 +105,7 @@ def test_all_of_a_text_lies_in_exactly_one_window(join):
         'Dr.',
         '3.5',
         '\U0001f600',
+        '\ud83d',
         '...',
     ]
     for _ in range(200):

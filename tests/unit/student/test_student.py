@@ -113,6 +113,7 @@ def test_a_long_sentence_is_read_in_parts_and_flagged(folder):
     ('arguments', 'message'),
     [
         (('a text',), 'a list of texts'),
+        ((['a', None],), r'texts\[1\] must be a text; got None'),
         ((['a'], 'atas'), "did you mean 'atsa'"),
         ((['a'], 'analysis'), 'constrained=True'),
         ((['a'], 'acsa'), 'inventory'),
