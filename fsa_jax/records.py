@@ -185,9 +185,9 @@ def read_jsonl(kind: type[R], path: Path) -> Iterator[R]:
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
-    """Writes records as JSON lines; returns how many."""
+    """Writes records as JSON lines, `?` for half a character; returns how many."""
     count = 0
-    with open(path, 'w', encoding='utf-8') as file:
+    with open(path, 'w', encoding='utf-8', errors='replace') as file:
         for record in records:
             file.write(to_json(record) + '\n')
             count += 1

@@ -24,7 +24,6 @@ SPLIT_FILES = {
     'validation': ('dev',),
     'test': ('test', 'hard_test'),  # the evaluated test set: one after the other
 }
-SUBSETS = ('normal', 'implicit', 'explicit', 'multiple')
 SPLITS = (*SPLIT_FILES, 'test_implicit', 'test_multiple', 'test_explicit')
 
 

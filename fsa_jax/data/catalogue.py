@@ -77,7 +77,8 @@ CATALOGUE: dict[str, GitHub | Hub] = {
         '500 published teacher answers, for PackConfig.corpus',
         BENCHMARK,
         BENCHMARK_REVISION,
-        {'corpus/test_500_4m8d.json': ('prompting/test/mixtral/test_500_4m8d.json', '')},
+        # a name that begins with `test` would be a test split (corpus_files.py)
+        {'corpus/mixtral_500.json': ('prompting/test/mixtral/test_500_4m8d.json', '')},
     ),
     'fsa-corpus': Hub(
         'the published corpus of 2 M pairs, for PackConfig.corpus',

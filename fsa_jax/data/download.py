@@ -36,7 +36,8 @@ def run(out: manifest.Output, config: DownloadConfig) -> None:
         'files': len(files),
         'bytes': sum((out.folder / file.path).stat().st_size for file in files),
         'trusted_on_first_use': trusted,
-        'urls': {file.path: str(local / file.path) if local else file.url for file in files},
+        # pages and model cards show counts, so they do not tell a folder of this machine
+        'urls': {} if local else {file.path: file.url for file in files},
     }
 
 

@@ -106,7 +106,7 @@ def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         counted = position
         where = f'{path}:{line}'
         if text[position : position + 1] == ']':
-            return
+            break
         try:
             record, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
@@ -118,6 +118,10 @@ def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         elif text[position : position + 1] != ']':
             line += text.count('\n', counted, position)
             raise UserError(f"{path}:{line}: expected ',' or ']' after a record of the array")
+    if text[position + 1 :].strip():
+        raise UserError(
+            f'{path}:{line}: the array ends here, but the file goes on (two files joined?)'
+        )
 
 
 def _skip(text: str, position: int, characters: str) -> int:

@@ -12,7 +12,6 @@ Each reader yields ('file:line', Sentence). A label is an opinion about a term o
   `category | polarity`. The ground truth counts, else the first annotation that was submitted.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from xml.parsers import expat
 from fsa_jax.configs import TrainData
 from fsa_jax.data import quad_files
 from fsa_jax.data.json_records import check_encoding, read_json_records
+from fsa_jax.data.tables import read_csv
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.records import Aspect, Sentence
 
@@ -61,36 +61,19 @@ def _guess(path: Path) -> str:
 
 
 def _json(path: Path, config: TrainData) -> Located:
-    for row, (where, record) in enumerate(read_json_records(path)):
-        text = _column(record, config.text_field, 'text_field', where)
-        labels = _column(record, config.label_field, 'label_field', where)
-        yield where, _sentence(_id(record, row), text, _labels(labels, config, where), where)
+    return _labelled(read_json_records(path), config)
 
 
 def _csv(path: Path, config: TrainData) -> Located:
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        rows = csv.DictReader(file, delimiter='\t' if path.suffix == '.tsv' else ',', strict=True)
-        line = 1
-        try:
-            for row, record in enumerate(rows):
-                where, line = f'{path}:{line + 1}', rows.line_num
-                if None in record or None in record.values():
-                    raise UserError(
-                        f'{where}: broken line, expected {len(rows.fieldnames or ())} columns '
-                        f'({", ".join(rows.fieldnames or ())})'
-                    )
-                text = _column(record, config.text_field, 'text_field', where)
-                labels = _column(record, config.label_field, 'label_field', where)
-                yield (
-                    where,
-                    _sentence(_id(record, row), text, _labels(labels, config, where), where),
-                )
-        except csv.Error as error:
-            raise UserError(f'{path}:{rows.line_num}: broken line, {error}') from None
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f'{path}:{rows.line_num + 1}: not UTF-8 ({error.reason}); save it as UTF-8'
-            ) from None
+    rows = read_csv(path, delimiter='\t' if path.suffix.lower() == '.tsv' else ',')
+    return _labelled(rows, config)
+
+
+def _labelled(records: Iterable[tuple[str, dict[str, Any]]], config: TrainData) -> Located:
+    for row, (where, record) in enumerate(records):
+        text = _column(record, config.text_field, 'text_field', where)
+        labels = _column(record, config.label_field, 'label_field', where)
+        yield where, _sentence(_id(record, row), text, _labels(labels, config, where), where)
 
 
 def _id(record: dict[str, Any], row: int) -> str:
@@ -143,9 +126,12 @@ def _from_json(label: Any, config: TrainData, where: str) -> Aspect:
     polarity = label.get('polarity', label.get('sentiment'))
     if not isinstance(polarity, str):
         raise UserError(f"{where}: missing field 'polarity' in the label {label!r:.80}")
+    target, category = label.get('target', label.get('term')), label.get('category')
+    if not all(text is None or isinstance(text, str) for text in (target, category)):
+        raise UserError(f'{where}: a term and a category must be text; got {label!r:.80}')
     return Aspect(
-        target=label.get('target', label.get('term')),
-        category=label.get('category'),
+        target=target,
+        category=category,
         polarity=polarity,
         start=_offset(label.get('from', label.get('start')), where),
         end=_offset(label.get('to', label.get('end')), where),

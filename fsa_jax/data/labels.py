@@ -5,7 +5,6 @@ scorer would drop in silence, is refused here with file and line.
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def read_labels(config: TrainData) -> Labels:
         raise UserError(f'TrainData.path={config.path} holds no labelled sentence to train on')
     return Labels(
         config.task,
-        _metric(config.task, splits, made=not (config.validation_path or config.test_path)),
+        _metric(config.task, {a.polarity for _, s in train for a in s.aspects}, splits),
         {name: [sentence for _, sentence in rows] for name, rows in splits.items() if rows},
     )
 
@@ -65,13 +64,18 @@ def subsets(sentence: Sentence) -> tuple[str, ...]:
     return tuple(n for n in names if known or n not in ('implicit', 'explicit'))
 
 
+def read_checked(path: Path, config: TrainData) -> Located:
+    """('file:line', sentence) of one file, whose labels are such as the scorer keeps."""
+    return [
+        (where, replace(sentence, aspects=_checked(sentence, config.task, where)))
+        for where, sentence in read_label_file(path, config)
+    ]
+
+
 def _read(path: str, knob: str, config: TrainData) -> Located:
     if not Path(path).is_file():
         raise UserError(f'TrainData.{knob}={path}: no such file')
-    return [
-        (where, replace(sentence, aspects=_checked(sentence, config.task, where)))
-        for where, sentence in read_label_file(Path(path), config)
-    ]
+    return read_checked(Path(path), config)
 
 
 def _checked(sentence: Sentence, task: str, where: str) -> tuple[Aspect, ...]:
@@ -79,6 +83,7 @@ def _checked(sentence: Sentence, task: str, where: str) -> tuple[Aspect, ...]:
     taken: dict[str, int] = {}  # where to look for a term without offsets
     for aspect in sentence.aspects:
         _check_text(aspect.polarity, 'polarity', ';|,:', where)
+        aspect = replace(aspect, polarity=aspect.polarity.strip())  # as the scorer reads it
         if task == 'acsa':
             if not aspect.category:
                 raise UserError(
@@ -131,20 +136,14 @@ def _split(rows: Located, shares: dict[str, float], seed: int) -> dict[str, Loca
     return splits
 
 
-def _metric(task: str, splits: dict[str, Located], made: bool) -> str:
-    used = {
-        name: {a.polarity: where for where, s in rows for a in s.aspects}
-        for name, rows in splits.items()
-    }
-    known: Iterable[str] = used['train']
-    if made:  # one file: its polarities are those of all splits
-        known = {p for polarities in used.values() for p in polarities}
-    for polarities in used.values():
-        for polarity, where in polarities.items():
-            if polarity not in known and polarity not in POLARITIES:
-                raise UserError(
-                    f'{where}: unknown polarity {polarity!r}{nearest(polarity, known)}; the training '
-                    f'file has {", ".join(sorted(known))}'
-                )
-    own = sorted({*known} | {p for polarities in used.values() for p in polarities})
+def _metric(task: str, known: set[str], splits: dict[str, Located]) -> str:
+    """The metric of polarities `known` from the training file, and of what the benchmark has beside."""
+    used = {a.polarity: where for rows in splits.values() for where, s in rows for a in s.aspects}
+    for polarity, where in used.items():
+        if polarity not in known and polarity not in POLARITIES:
+            raise UserError(
+                f'{where}: unknown polarity {polarity!r}{nearest(polarity, known)}; the training '
+                f'file has {", ".join(sorted(known))}'
+            )
+    own = sorted(used)
     return task if set(own) <= set(POLARITIES) else f'{task}:{",".join(own)}'

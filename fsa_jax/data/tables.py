@@ -30,10 +30,11 @@ def read_lines(path: Path, file: BinaryIO | None = None) -> Iterator[tuple[int, 
                 raise UserError(f'{path}:{number}: expected UTF-8 text; {error.reason}') from None
 
 
-def read_csv(path: Path, file: BinaryIO | None = None) -> Iterator[Row]:
+def read_csv(path: Path, file: BinaryIO | None = None, *, delimiter: str = ',') -> Iterator[Row]:
     """Rows under a header; UserError names a line that is no row, or a column that is there twice."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts over 128 KiB
-    reader = csv.reader((line for _, line in read_lines(path, file)), strict=True)
+    lines = (line for _, line in read_lines(path, file))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
@@ -61,7 +62,7 @@ def read_parquet(path: Path, file: BinaryIO | None = None) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(file or path) as opened:
             for batch in opened.iter_batches(batch_size=_PARQUET_BATCH):
-                for columns in batch.to_pylist():
+                for columns in _without_nanoseconds(batch).to_pylist():
                     number += 1
                     yield f'{path}:{number}', {k: _json_value(v) for k, v in columns.items()}
     except pyarrow.ArrowInvalid as error:
@@ -69,10 +70,25 @@ def read_parquet(path: Path, file: BinaryIO | None = None) -> Iterator[Row]:
         raise UserError(f'{path} is not readable as Parquet: {reason}') from None
 
 
+def _without_nanoseconds(batch: Any) -> Any:
+    """A pyarrow.RecordBatch whose timestamps in nanoseconds, as pandas writes them, are text: Python's
+    datetime cannot hold them."""
+    import pyarrow
+
+    for number, column in enumerate(batch.schema):
+        if pyarrow.types.is_timestamp(column.type) and column.type.unit == 'ns':
+            text = batch.column(number).cast(pyarrow.string())
+            batch = batch.set_column(number, column.name, text)
+    return batch
+
+
 def _json_value(value: Any) -> Any:
-    """A Parquet value as JSON holds it: NaN becomes null; a date, decimal or bytes its text."""
+    """A Parquet value as JSON holds it: NaN becomes null; a date or decimal its text; bytes, as some
+    writers store text, the UTF-8 in them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.decode('utf-8', 'backslashreplace')
     if isinstance(value, dict):
         return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

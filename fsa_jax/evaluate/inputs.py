@@ -62,8 +62,8 @@ def _check_columns(path: Path, columns: dict[str, Any], **wanted: str) -> None:
 
 def _row(number: int, columns: dict[str, Any], text_field: str, id_field: str) -> InputRow:
     text = columns.get(text_field)
-    identity = columns.get(id_field) if id_field else number
-    kept = {k: v for k, v in columns.items() if k != id_field}
+    kept = dict(columns)
+    identity = kept.pop(id_field, None) if id_field else number
     flags: tuple[str, ...] = ()
     if isinstance(text, str) or text is None:
         kept.pop(text_field, None)
@@ -89,7 +89,7 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             columns = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f'{path}:{number}: expected one JSON object a line; {error}') from None
         if not isinstance(columns, dict):
             raise UserError(

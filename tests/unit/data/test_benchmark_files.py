@@ -139,6 +139,7 @@ def test_a_bad_record_is_named_with_file_and_line(tmp_path, change, message):
         (b'[\n{"a": 1},\n{"a" 2}]', ':3:', 'not valid JSON'),
         (b'[\n{"a": 1}\n{"a": 2}]', ':3:', "expected ',' or ']'"),
         (b'[\n{"a": 1},\n', ':3:', 'not valid JSON'),
+        (b'[\n{"a": 1}]\n[{"a": 2}]\n', ':2:', 'the file goes on'),
         (b'[\n{"a": 1},\n5]', ':3:', 'expected a JSON object, got a int'),
         (b'{"a": 1}\n\n{"a": \n', ':3:', 'broken line'),
         (b'{"a": 1}\n\xef\xbb\xbf{"a": 2}\n', ':2:', 'byte-order mark in the middle'),

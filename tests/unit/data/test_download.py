@@ -14,6 +14,7 @@ from fsa_jax import manifest, stages
 from fsa_jax.configs import DownloadConfig
 from fsa_jax.data import catalogue, fetch
 from fsa_jax.data.catalogue import GitHub, Hub
+from fsa_jax.data.corpus_files import corpus_files
 from fsa_jax.errors import UserError
 
 BODY = bytes(range(256)) * 64
@@ -330,6 +331,7 @@ def test_a_local_folder(tmp_path, benchmark):
         (tmp_path / 'in' / path).write_bytes(benchmark[source])
     download(tmp_path / 'out', name='fsa-benchmark', mirror=str(tmp_path / 'in'))
     assert (tmp_path / 'out/fsa/atsa/rest14/dev.json').is_file()
+    assert str(tmp_path) not in json.dumps(manifest.read(tmp_path / 'out')['counts'])
     (tmp_path / 'in/fsa/atsa/rest14/dev.json').write_text('[changed]')
     with pytest.raises(UserError, match='expected'):
         download(tmp_path / 'again', name='fsa-benchmark', mirror=f'file://{tmp_path}/in')
@@ -476,6 +478,14 @@ def test_every_entry_is_well_formed():
         assert all(h == '' or len(bytes.fromhex(h)) == 32 for h in hashes), name
         if isinstance(entry, Hub) and entry.sha256:
             assert entry.revision != 'main', f'{name}: hashes without a pinned revision'
+
+
+def test_published_answers_are_trained_on(tmp_path):
+    """A file whose name begins with `test` would be a test split."""
+    for path in catalogue.CATALOGUE['fsa-answers'].files:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text('{}')
+    assert list(corpus_files(tmp_path / 'corpus')) == ['train']
 
 
 @pytest.mark.data

@@ -146,6 +146,26 @@ def test_polarities_of_their_own_reach_the_scorer(tmp_path):
     assert f1.score(labels.metric, ['battery | superb'], [gold], [TEXT]).recall == 0.5
 
 
+def test_spaces_around_a_polarity_are_none_of_it(tmp_path):
+    """The scorer strips them, and would find no such polarity."""
+    path = tmp_path / 'a.jsonl'
+    path.write_text(json.dumps({'sentence': TEXT, 'aspects': [['battery', 'good ']]}))
+    labels = whole(path)
+    gold = atsa_target(labels.splits['train'][0].aspects)
+    assert f1.score(labels.metric, [gold], [gold], [TEXT]).gold == 1
+
+
+def test_a_polarity_of_one_split_of_the_training_file_is_known(tmp_path):
+    """Also where another split has a file of its own."""
+    path = tmp_path / 'a.jsonl'
+    lines = [{'sentence': f'x {i}', 'aspects': [['x', f'own{i}']]} for i in range(10)]
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    other = tmp_path / 'b.jsonl'
+    other.write_text(json.dumps(lines[0]))
+    labels = whole(path, test_fraction=0.5, validation_path=str(other))
+    assert labels.metric == 'atsa:' + ','.join(f'own{i}' for i in range(10))
+
+
 def rows(count):
     return ''.join(
         json.dumps({'sentence': f'Text {i % 80}', 'aspects': [['Text', 'good']]}) + '\n'
@@ -181,13 +201,19 @@ def test_files_of_their_own_are_not_split(tmp_path):
 BAD = [
     ('a.csv', 'sentence,aspects\nx,y | good\n', 2, "the term 'y' is not in its sentence"),
     ('a.csv', 'text,aspects\nx,y | good\n', 2, r"missing field 'sentence'.*TrainData.text_field"),
-    ('a.csv', 'sentence,aspects\nx\n', 2, 'broken line, expected 2 columns'),
+    ('a.csv', 'sentence,aspects\nx\n', 2, 'expected 2 columns'),
     ('a.csv', 'sentence,aspects\n"x\ny",x | good\nx,x good\n', 4, "expected 'term | polarity'"),
     ('a.csv', 'sentence,aspects\nx,x | \n', 2, 'a polarity may not be empty'),
     ('a.csv', 'sentence,aspects\n,\n', 2, "expected the text of a sentence, got ''"),
     ('a.jsonl', '{"sentence": "x", "aspects": []}\n{"sentence": "x"\n', 2, 'broken line'),
     ('a.jsonl', '{"sentence": "x", "aspects": [{"term": "x"}]}', 1, "missing field 'polarity'"),
     ('a.jsonl', '{"sentence": "x", "aspects": [["x", "a|b"]]}', 1, 'a polarity may not .* hold'),
+    (
+        'a.jsonl',
+        '{"sentence": "2020", "aspects": [{"term": 2020, "polarity": "good"}]}',
+        1,
+        'a term and a category must be text',
+    ),
     (
         'a.json',
         '[{"data": {"text": "x"}, "annotations": [{"result": [{"type": "labels"}]}]}]',

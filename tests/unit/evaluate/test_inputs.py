@@ -72,6 +72,30 @@ def test_parquet_values_become_json(tmp_path):
     json.dumps(row.extra)
 
 
+def test_text_that_parquet_holds_as_bytes_is_text(tmp_path):
+    """Some writers do not mark a column of text as such."""
+    record = {'text': 'über 🍝'.encode(), 'note': b'\xff!'}
+    row = next(read_rows(write(tmp_path / 'in.parquet', [record]), 'text'))
+    assert (row.text, row.flags, row.extra) == ('über 🍝', (), {'note': '\\xff!'})
+
+
+def test_timestamps_of_pandas_pass_through(tmp_path):
+    """They have nanoseconds, which Python's datetime has not."""
+    nanoseconds = pyarrow.array([1_234_567_890_123_456_789], pyarrow.timestamp('ns'))
+    table = pyarrow.table({'text': ['a'], 'when': nanoseconds})
+    pyarrow.parquet.write_table(table, tmp_path / 'in.parquet')
+    (row,) = read_rows(tmp_path / 'in.parquet', 'text')
+    assert row.extra == {'when': '2009-02-13 23:31:30.123456789'}
+
+
+def test_a_column_without_a_name_passes_through(tmp_path):
+    """As pandas writes its index."""
+    path = tmp_path / 'in.csv'
+    path.write_text(',text\n7,a\n')
+    (row,) = read_rows(path, 'text')
+    assert (row.id, row.extra) == ('1', {'': '7'})
+
+
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
@@ -84,6 +108,11 @@ def test_parquet_values_become_json(tmp_path):
         ('in.csv', b'text\n"open', 'in.csv:2: not readable as CSV'),
         ('in.jsonl', b'{"text": "a"}\n{"text": \n', 'in.jsonl:2: expected one JSON object'),
         ('in.jsonl', b'[1]\n', 'in.jsonl:1: expected a JSON object; got list'),
+        (
+            'in.jsonl',
+            b'{"x":' + b'[' * 10**5 + b']' * 10**5 + b'}',
+            'in.jsonl:1: expected one JSON',
+        ),
         ('in.txt', b'fine\n\xff\n', 'in.txt:2: expected UTF-8'),
         ('in.parquet', b'PAR1 no', 'not readable as Parquet'),
     ],
