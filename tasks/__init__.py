@@ -10,6 +10,8 @@ sentiment_rewriting_corpus; mixture: sentiment_understanding. TFDS builders: fsa
 sentiment_understanding_corpus (`register_all` makes `tfds.builder` know both).
 """
 
+import inspect
+
 
 def register_all(
     vocabulary=None,
@@ -36,7 +38,9 @@ def register_all(
     """
     from tasks import registry
 
-    if registry.registered() and not any((vocabulary, data_dir, corpus, rates)):
+    parameters = inspect.signature(register_all).parameters.values()
+    given = (vocabulary, data_dir, corpus, target_order, rates, validation_fraction)
+    if registry.registered() and given == tuple(p.default for p in parameters):
         return
     registry.register(vocabulary, data_dir, corpus, target_order, rates or {}, validation_fraction)
 

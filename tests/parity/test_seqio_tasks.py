@@ -126,6 +126,19 @@ def test_all_names_and_splits_are_registered(vocabulary, world):
     assert seqio.TaskRegistry.get('fsa_acsa_rest16').num_input_examples('train') == 60
 
 
+@pytest.mark.parametrize('arguments', [{'target_order': 'numeric'}, {'validation_fraction': 0.5}])
+def test_any_argument_registers_anew(vocabulary, world, arguments):
+    def first():
+        return seqio.TaskRegistry.get('fsa_atsa_rest14')
+
+    tasks.register_all(vocabulary, data_dir=str(world))
+    before = first()
+    tasks.register_all()
+    assert first() is before
+    tasks.register_all(**arguments)
+    assert first() is not before
+
+
 def test_nothing_is_registered_at_import():
     import subprocess
     import sys
