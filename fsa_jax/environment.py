@@ -1,10 +1,13 @@
-"""Where a result was made: the machine and the versions. Standard library only."""
+"""Where a result was made: command, machine and versions. Standard library only."""
 
 import contextlib
 import os
 import platform
+import re
+import shlex
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,24 @@ def versions(packages=PACKAGES) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def command(names: Mapping[str, str]) -> str:
+    """The command line of this process, quoted for a shell; `names` as in `nameless`."""
+    return nameless(shlex.join(['fsa', *sys.argv[1:]]), names)
+
+
+def nameless(value: Any, names: Mapping[str, str]) -> Any:
+    """`value` with its paths on this machine, where they stand whole, as `names` has them: results are
+    made to be shared. A path inside another word stays: 'data' in 'data_dir'."""
+    if isinstance(value, dict):
+        return {key: nameless(inner, names) for key, inner in value.items()}
+    if not isinstance(value, str):
+        return value
+    for place, name in sorted(names.items(), key=lambda item: -len(item[0])):
+        if place := place.rstrip('/'):
+            value = name.join(re.split(rf'(?<![\w./-]){re.escape(place)}(?![\w.-])', value))
+    return value
 
 
 def _cpu_model() -> str:

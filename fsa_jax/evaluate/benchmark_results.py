@@ -19,8 +19,6 @@ F1s are micro F1 in %, `mean`, `sd` (sample standard deviation) and `strict` ove
 (evaluate/expense.py), null where that is not known.
 """
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,10 +54,10 @@ def collect(
     }
     names = _names(config)
     found = {
-        'command': _nameless(shlex.join(['fsa', *sys.argv[1:]]), names),
+        'command': environment.command(names),
         'machine': environment.machine(),
         'versions': environment.versions(),
-        'knobs': {key: _nameless(value, names) for key, value in knobs.items()},
+        'knobs': environment.nameless(knobs, names),
         'seconds': seconds,
         'test': significance.TEST,
         'leakage': leakage.leakage(nodes).line,
@@ -80,20 +78,11 @@ def collect(
 
 
 def _names(config: BenchmarkConfig) -> dict[str, str]:
-    """Places on this machine, and what stands for them: results are made to be shared."""
+    """Places on this machine, and what stands for them."""
     places = {config.data_dir: 'DATA_DIR', config.vocabulary: 'VOCABULARY', config.corpus: 'CORPUS'}
     places |= {path: f'{name.upper()}_FOLDER' for name, path in config.models.items()}
     places |= {path: f'{name.upper()}_FILE' for name, path in config.predictions.items()}
-    return dict(sorted(((p, n) for p, n in places.items() if p), key=lambda x: -len(x[0])))
-
-
-def _nameless(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _nameless(inner, names) for key, inner in value.items()}
-    if isinstance(value, str):
-        for place, name in names.items():
-            value = value.replace(place, name)
-    return value
+    return places
 
 
 def _dataset(

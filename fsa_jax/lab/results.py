@@ -14,7 +14,6 @@ the stage runs by folder, from their manifests.
 import json
 import resource
 import statistics
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -31,25 +30,21 @@ def collect(
     folder: Path, demo: DemoConfig, knobs: dict[str, Any], devices: Iterable[Any] = ()
 ) -> dict[str, Any]:
     """Reads the scores and manifests below a demo's folder; `devices` are those it computed on."""
+    names = {demo.data: 'DATA_DIR'}
     seconds = {
         str(path.parent.relative_to(folder)): manifest.read(path.parent)['wall_seconds']
         for path in sorted(folder.rglob(manifest.MANIFEST))
     }
     return {
         'data': 'real' if demo.data else 'synthetic',
-        'command': _nameless(' '.join(['fsa', *sys.argv[1:]]), demo),
+        'command': environment.command(names),
         'machine': environment.machine(devices),
         'versions': environment.versions(),
-        'knobs': knobs | {'DemoConfig.data': _nameless(demo.data, demo)},
+        'knobs': environment.nameless(knobs, names),
         'seconds': seconds,
         'peak_memory_gb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         'f1': {dataset: _dataset(folder / dataset, demo) for dataset in demo.datasets},
     }
-
-
-def _nameless(text: str, demo: DemoConfig) -> str:
-    """`text` without the place of the data on this machine: results are made to be shared."""
-    return text.replace(demo.data, 'DATA_DIR') if demo.data else text
 
 
 def _dataset(folder: Path, demo: DemoConfig) -> dict[str, Any]:
