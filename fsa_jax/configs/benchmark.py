@@ -54,6 +54,8 @@ class BenchmarkConfig(Config):
     def check(self):
         if not self.datasets:
             object.__setattr__(self, 'datasets', PAPER)
+        if not self.models and not self.predictions:
+            raise UserError('BenchmarkConfig.models and predictions are empty: there is no system')
         for name in ('datasets', 'seeds', 'train_fraction'):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):

@@ -23,6 +23,8 @@ def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
         lines = file.read_text(encoding='utf-8-sig').split('\n')
     except FileNotFoundError:
         raise UserError(f'BenchmarkConfig.predictions: there is no file {file}') from None
+    except UnicodeDecodeError as error:
+        raise UserError(f'{file}: not UTF-8 ({error.reason}); save it as UTF-8') from None
     if lines[-1] == '':
         lines.pop()
     if len(lines) != len(examples):

@@ -144,10 +144,10 @@ def _check(config: BenchmarkConfig, rows: RowsConfig) -> None:
         if not config.data_dir:
             raise UserError('BenchmarkConfig.data_dir is empty; expected the root of the data')
         dataset_folder(name, config.data_dir, task)
-    if '' in config.models.values() and not config.vocabulary:
+    if not config.vocabulary and '' in (config.models.values() or ['']):
         raise UserError(
-            'a model from scratch needs BenchmarkConfig.vocabulary (spiece.model); with weights, name '
-            "them: BenchmarkConfig.models={'t5-base': FOLDER}"
+            'a model from scratch, or a table of answers alone, needs BenchmarkConfig.vocabulary '
+            "(spiece.model); with weights, name them: BenchmarkConfig.models={'t5-base': FOLDER}"
         )
 
 

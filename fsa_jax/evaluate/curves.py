@@ -58,7 +58,7 @@ def read_metrics(folder: Path) -> dict[str, Points]:
         try:
             row: dict[str, Any] = json.loads(line)
             step = float(row.pop('step'))
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             if number == len(lines):
                 break  # a run that is going on, or was killed, may leave its last row unfinished
             raise UserError(

@@ -45,7 +45,9 @@ def _of_run(folder: Path, price_per_hour: float, method: str) -> Expense | None:
     if told is None:
         return None  # a file of answers tells nothing of what they took
     if told['stage'] in ('in-context', 'zero-shot'):
-        cost = json.loads((folder / SCORES).read_text())['cost']
+        cost = json.loads((folder / SCORES).read_text()).get('cost')
+        if cost is None:
+            return None  # of an earlier version
         llm = told['stage'] == 'in-context'
         return _of_cost(cost) if llm else _of_cost(cost[method], price_per_hour)
     if told['stage'] == 'answers':

@@ -133,7 +133,7 @@ def micro_f1(
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 1.0)
 
 
 def _f1(precision: np.ndarray, recall: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -212,7 +212,9 @@ def _read_answers(folder: Path, asked: Asked, config: InContextConfig) -> Iterat
             yield dataclasses.replace(row, flags=('refused',), extra=extra)
             continue
         if config.mode == 'extract':
-            read = llm_answers.read_pairs(row.metric, answer.output, asked.labels, config.json)
+            read = llm_answers.read_pairs(
+                row.metric, answer.output, row.sentence, asked.labels, config.json
+            )
         else:
             read = llm_answers.read_label(answer.output, asked.labels, config.json)
         flags = ('malformed',) * read.malformed + ('truncated',) * (

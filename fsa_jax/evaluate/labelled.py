@@ -8,7 +8,7 @@ from fsa_jax import records, text_format
 from fsa_jax.configs import TrainData, ZeroShotConfig
 from fsa_jax.data import benchmark_files
 from fsa_jax.data.json_records import read_json_records
-from fsa_jax.data.label_files import read_label_file
+from fsa_jax.data.labels import read_checked
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.progress import say
 from fsa_jax.records import Prediction, Sentence
@@ -21,11 +21,16 @@ def read_rows(path: Path, config: ZeroShotConfig) -> list[Prediction]:
     task = config.name or path.stem
     make = {'sentence': _labelled_texts, 'aspect': _gold_targets, 'extract': _gold_pairs}
     rows = list(make[config.mode](path, task, config))
-    rows = rows[: config.limit or None]
     if not rows:
         raise UserError(f'{path} holds nothing to judge (ZeroShotConfig.mode={config.mode!r})')
-    labels = [p for p in POLARITIES if any(row.gold == p for row in rows)]
-    return [dataclasses.replace(row, extra=row.extra | {'labels': labels}) for row in rows]
+    golds = {
+        row.gold for row in rows
+    }  # of all, whatever the limit: which labels there are to choose from
+    labels = [p for p in POLARITIES if p in golds]
+    return [
+        dataclasses.replace(row, extra=row.extra | {'labels': labels})
+        for row in rows[: config.limit or None]
+    ]
 
 
 def _labelled_texts(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Prediction]:
@@ -85,4 +90,12 @@ def read_aspects(path: Path, form: str = 'auto') -> list[Sentence]:
             raise UserError(f'{path} has no {files[0].name}; expected a benchmark folder or a file')
         return [s for file in there for s in benchmark_files.read_sentences(file)]
     config = TrainData(path=str(path), format=form, task='atsa')  # type: ignore[arg-type]
-    return [sentence for _, sentence in read_label_file(path, config)]
+    rows = read_checked(path, config)
+    for where, sentence in rows:
+        for aspect in sentence.aspects:
+            if aspect.polarity not in records.POLARITIES:
+                raise UserError(
+                    f'{where}: unknown polarity {aspect.polarity!r}; expected one of '
+                    f'{", ".join(records.POLARITIES)}{nearest(aspect.polarity, records.POLARITIES)}'
+                )
+    return [sentence for _, sentence in rows]

@@ -50,15 +50,18 @@ def label_schema(labels: Sequence[str]) -> dict[str, Any]:
     return _object({'label': {'type': 'string', 'enum': list(labels)}})
 
 
-def read_pairs(task: str, answer: str, polarities: Sequence[str], as_json: bool) -> Read:
-    """The target string in an answer: lines become parts, bullets and quotes go, polarities are lower-cased.
+def read_pairs(
+    task: str, answer: str, sentence: str, polarities: Sequence[str], as_json: bool
+) -> Read:
+    """The target string in an answer: lines become parts, bullets go, polarities are lower-cased, and
+    quotes go around a term that `sentence` does not have with them.
 
     What no rule here knows is left for the scorer, which drops it.
     """
     parts = _json_parts(task, answer) if as_json else _text_parts(answer)
     if parts is None:
         return Read('', True)
-    text = ' ; '.join(_clean(task, part) for part in parts)
+    text = ' ; '.join(_clean(task, part, sentence) for part in parts)
     parsed = text_format.parse('acsa', text, polarities=polarities)
     return Read(text, bool(parsed.dropped))
 
@@ -88,10 +91,13 @@ def _json_parts(task: str, answer: str) -> list[str] | None:
         return None
 
 
-def _clean(task: str, part: str) -> str:
-    name, separator, polarity = part.strip('`"').rpartition('|')
-    name, polarity = name.strip(' "\'`'), polarity.strip(' ."\'`').lower()
-    name = name.lower() if task == 'acsa' else name
+def _clean(task: str, part: str, sentence: str) -> str:
+    name, separator, polarity = part.rpartition('|')
+    name, bare, polarity = name.strip(), name.strip(' "\'`'), polarity.strip(' ."\'`').lower()
+    if task == 'acsa':
+        name = bare.lower()
+    elif name not in sentence:
+        name = bare
     return f'{name} | {polarity}' if separator else polarity
 
 

@@ -132,7 +132,10 @@ def read_scores(folder: Path) -> dict[str, Any]:
         raise UserError(
             f'ReportConfig.scores: {folder} has no {SCORES}; expected a folder of score, zero-shot or in-context'
         )
-    return json.loads(path.read_text(encoding='utf-8'))['tasks']
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))['tasks']
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is damaged: {type(error).__name__} {error}') from None
 
 
 def examples(

@@ -77,8 +77,9 @@ def compare(
 
     numbers = np.arange(len(a)), np.arange(len(a)) + len(a)
     score_a, score_b = (float(measure(x.sum(axis=0))) for x in (a, b))
-    if np.array_equal(a, b):  # scipy's interval of a constant is nan
-        return Difference(score_a, score_b, 0.0, (0.0, 0.0), 1.0, len(a))
+    observed = score_a - score_b
+    if len(a) == 1 or np.array_equal(a, b):  # nothing to draw, and scipy refuses or gives nan
+        return Difference(score_a, score_b, observed, (observed, observed), 1.0, len(a))
     batch = max(1, min(_BATCH, _BATCH_NUMBERS // table.size))
     interval = stats.bootstrap(
         numbers,
@@ -101,7 +102,7 @@ def compare(
     return Difference(
         score_a,
         score_b,
-        score_a - score_b,
+        observed,
         (float(interval.low), float(interval.high)),
         float(randomised.pvalue),
         len(a),

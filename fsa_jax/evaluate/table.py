@@ -124,4 +124,5 @@ def _breakdown(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
 
 
 def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: statistics.mean(m[name] for m in metrics) for name in metrics[0]}
+    shared = [name for name in metrics[0] if all(name in m for m in metrics)]
+    return {name: statistics.mean(m[name] for m in metrics) for name in shared}

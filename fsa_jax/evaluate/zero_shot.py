@@ -60,6 +60,8 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
         for row in read_jsonl(Prediction, file.path):
             by_method[row.extra['method']].append(row)
         entry = scores(by_method, config)
+    if config.mode == 'extract':
+        write_jsonl(out.folder / score.EXAMPLES, map(score.judge, by_method['generate']))
     content = {
         'tasks': {task: entry},
         'cost': {
@@ -74,7 +76,6 @@ def run(out: manifest.Output, config: ZeroShotConfig) -> None:
     manifest.write_atomic(out.folder / score.SCORES, text + '\n')
     out.counts.update(rows=len(rows), methods=len(by_method), **file.flags)
     if config.mode == 'extract':
-        write_jsonl(out.folder / score.EXAMPLES, map(score.judge, by_method['generate']))
         score.print_table({task: entry})
     else:
         print_table(task, entry)

@@ -310,6 +310,7 @@ def test_groups_that_have_begun_stay_as_they_are(world):
     ('content', 'message'),
     [
         ('a\nb\n', 'expected 21 answers, one for each sentence'),
+        (b'caf\xe9\n' * 21, 'not UTF-8'),
         ('{"prediction": 3}\n' * 21, ":1: expected a JSON object with the text 'prediction'"),
         (
             '{"prediction": "", "sentence": "x"}\n' * 21,
@@ -320,7 +321,7 @@ def test_groups_that_have_begun_stay_as_they_are(world):
 def test_a_file_of_answers_that_does_not_fit_is_said(world, tmp_path, content, message):
     output, (config, *_) = world
     path = tmp_path / 'answers.jsonl'
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     cell = benchmark.Cell(DATASET, 'mine', '', output / 'packed')
     with pytest.raises(UserError, match=message):
         benchmark._score_file(tmp_path / 'mine', cell, str(path), '1', config)
@@ -331,6 +332,11 @@ def test_a_file_of_answers_that_does_not_fit_is_said(world, tmp_path, content, m
     [
         ({'datasets': ('rest16',)}, 'expected acsa_NAME or atsa_NAME'),
         ({'vocabulary': ''}, 'needs BenchmarkConfig.vocabulary'),
+        (
+            {'vocabulary': '', 'models': {}, 'predictions': {f'x/{DATASET}': 'y'}},
+            'needs BenchmarkConfig.vocabulary',
+        ),
+        ({'models': {}}, 'there is no system'),
         ({'data_dir': ''}, 'data_dir is empty'),
         ({'seeds': (1, 1)}, 'each once'),
         ({'predictions': {'x': 'y'}}, "a key is 'SYSTEM/DATASET'"),

@@ -185,6 +185,15 @@ def test_sentence_and_aspect_labels_without_demonstrations(root, engine, tmp_pat
     assert (found['accuracy'], found['rows']) == (1.0, 3)  # NULL has no row
 
 
+def test_half_a_character_is_survived(engine, tmp_path):
+    """JSON may hold one, files of text may not."""
+    (tmp_path / 'texts.json').write_text('[{"sentence": "good \\ud83d", "label": "positive"}]')
+    engine.say = lambda r: Answer('positive')
+    ask(tmp_path / 'out', mode='sentence', k=0, data=str(tmp_path / 'texts.json'))
+    (row,) = read_jsonl(Prediction, tmp_path / 'out' / 'predictions.jsonl')
+    assert row.sentence == 'good ?'
+
+
 POOL = [(f'{a} {b}', b) for a in ('soup', 'tea', 'waiter') for b in ('hot', 'cold', 'slow', 'late')]
 
 
@@ -211,6 +220,7 @@ def test_bm25_puts_the_most_similar_last_and_never_the_sentence_itself():
     [
         ('soup | positive ; tea | negative', 'soup | positive ; tea | negative', False),
         ('1. soup | Positive.\n2) tea | NEGATIVE', 'soup | positive ; tea | negative', False),
+        ('- `soup` | positive\n"tea | negative"', 'soup | positive ; tea | negative', False),
         ('none', '', False),
         ('soup is good', 'soup is good', True),
         ('soup | great', 'soup | great', True),
@@ -218,9 +228,8 @@ def test_bm25_puts_the_most_similar_last_and_never_the_sentence_itself():
     ],
 )
 def test_pairs_of_free_text(answer, text, malformed):
-    assert llm_answers.read_pairs('atsa', answer, LABELS, False) == llm_answers.Read(
-        text, malformed
-    )
+    read = llm_answers.read_pairs('atsa', answer, 'soup and tea', LABELS, False)
+    assert read == llm_answers.Read(text, malformed)
 
 
 @given(
@@ -230,7 +239,7 @@ def test_pairs_of_free_text(answer, text, malformed):
 def test_any_answer_is_read(answer):
     for as_json in (False, True):
         for task in ('acsa', 'atsa'):
-            llm_answers.read_pairs(task, answer, LABELS, as_json)
+            llm_answers.read_pairs(task, answer, answer, LABELS, as_json)
         assert llm_answers.read_label(answer, LABELS, as_json).text in ('', *LABELS)
 
 
@@ -245,3 +254,14 @@ def test_demonstrations_as_json_read_back(pairs):
     answer = llm_answers.write_pairs('atsa', target, True)
     jsonschema.validate(json.loads(answer), llm_answers.pairs_schema('atsa', LABELS))
     assert [(p['term'], p['polarity']) for p in json.loads(answer)['pairs']] == pairs
+
+
+@pytest.mark.parametrize('as_json', [False, True])
+@pytest.mark.parametrize(
+    'term', ['"salt encrusted shrimp" appetizer', "maitre d'", '"Roy\'s Classics"']
+)
+def test_quotes_of_the_sentence_stay(term, as_json):
+    target = f'{term} | positive ; food | negative'
+    answer = llm_answers.write_pairs('atsa', target, as_json)
+    read = llm_answers.read_pairs('atsa', answer, f'the {term} but the food', LABELS, as_json)
+    assert read == llm_answers.Read(target, False)

@@ -106,6 +106,14 @@ def test_seeds_are_one_row_and_methods_are_rows_of_their_own(tmp_path):
     assert student.thousand['cost'] is None
 
 
+def test_scores_of_an_earlier_version_do_not_tell_what_they_took(tmp_path):
+    folders = told(GOLDS, tmp_path, 'student', stage='zero-shot', method='score')
+    path = folders['student'] / 'scores.json'
+    path.write_text(json.dumps({'tasks': json.loads(path.read_text())['tasks']}))
+    (found,) = label_table.tables({'texts': folders}, 0)
+    assert set(found.rows[0].thousand.values()) == {None}
+
+
 def test_other_rows_are_refused(tmp_path):
     folders = told(GOLDS, tmp_path, 'student')
     folders |= told(GOLDS, tmp_path, 'teacher', golds=GOLDS[::-1])

@@ -197,6 +197,12 @@ def test_errors(tmp_path, monkeypatch, config, message):
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_damaged_file_of_scores_is_named(tmp_path):
+    (tmp_path / 'scores.json').write_text('{"tasks": {')
+    with pytest.raises(UserError, match=r'scores\.json is damaged'):
+        report.read_scores(tmp_path)
+
+
 # ---------------------------------------------------------------------------------------------
 # Parts
 
@@ -221,6 +227,13 @@ def test_table_groups_seeds():
     assert t.subsets == {'normal': 7}
 
 
+def test_a_metric_of_your_own_that_not_all_seeds_have_is_left_out():
+    scores = {f'student/seed{i}': entry(0.5) for i in range(2)}
+    scores['student/seed0']['t']['user_metrics'] = {'mine': 1.0, 'both': 2.0}
+    scores['student/seed1']['t']['user_metrics'] = {'both': 4.0}
+    assert table.tables(scores)[0].rows[0].user_metrics == {'both': 3.0}
+
+
 def judged(i, wrong=0, right=1):
     return Judged('t', str(i), 's', right=('a | b',) * right, wrong=('c | d',) * wrong)
 
@@ -243,6 +256,9 @@ def test_metrics_of_a_run_that_is_going_on(tmp_path):
     assert curves.read_metrics(tmp_path) == {'loss': ([1.0], [2.0])}
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\nbroken\n{"step": 2}\n')
     with pytest.raises(UserError, match=r'metrics\.jsonl:2: expected a JSON object'):
+        curves.read_metrics(tmp_path)
+    (tmp_path / 'metrics.jsonl').write_text('{"step": null}\n{"step": 2}\n')
+    with pytest.raises(UserError, match=r'metrics\.jsonl:1: expected a JSON object'):
         curves.read_metrics(tmp_path)
 
 

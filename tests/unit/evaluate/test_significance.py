@@ -72,3 +72,18 @@ def test_the_interval_of_a_mean_is_that_of_one_seed_where_seeds_agree():
     mean = np.mean([f1.summarise(one).f1, f1.summarise(other).f1])
     assert low < mean < high
     assert high - low < alone[1] - alone[0]  # two seeds that err independently
+
+
+def test_a_subset_of_one_sentence_tells_nothing():
+    found = compare(counts([1]), counts([0]))
+    assert (found.difference, found.interval, found.p_value) == (1.0, (1.0, 1.0), 1.0)
+
+
+def test_mean_counts_below_one_are_shares_like_any():
+    """One seed of ten predicts one pair, and it is right: precision 1, recall 1 of 20."""
+    predictions = [['food | positive', '']] + [['', '']] * 9
+    golds = ['food | positive'] * 2
+    seeds = np.stack([f1.count('acsa', p, golds, ['', '']) for p in predictions])
+    none = f1.count('acsa', ['', ''], golds, ['', ''])
+    found = compare(seeds, none, resamples=99)
+    assert found.score_a == pytest.approx(2 * 1 * 0.05 / (1 + 0.05))

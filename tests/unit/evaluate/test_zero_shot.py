@@ -179,6 +179,30 @@ def test_gold_targets_are_rows_of_their_own(domain):
     }
 
 
+def test_labels_to_choose_from_are_those_of_all_rows_whatever_the_limit(tmp_path):
+    rows = [
+        {'sentence': t, 'label': p} for t, p in zip(TEXTS, ['negative', 'negative', 'positive'])
+    ]
+    (tmp_path / 'r.json').write_text(json.dumps(rows))
+    found = zero_shot.read_rows(tmp_path / 'r.json', ZeroShotConfig(limit=2))
+    assert [row.extra['labels'] for row in found] == [['positive', 'negative']] * 2
+
+
+@pytest.mark.parametrize('mode', ['aspect', 'extract'])
+@pytest.mark.parametrize(
+    ('label', 'message'),
+    [
+        ({'target': 'food', 'polarity': 'POSITIVE'}, r"r\.jsonl:1: unknown polarity 'POSITIVE'"),
+        ({'target': 'Food', 'polarity': 'positive'}, r"r\.jsonl:1: the term 'Food' is not in"),
+    ],
+)
+def test_labels_that_the_scorer_would_drop_are_refused(tmp_path, mode, label, message):
+    record = {'sentence': TEXTS[0], 'aspects': [label]}
+    (tmp_path / 'r.jsonl').write_text(json.dumps(record))
+    with pytest.raises(UserError, match=message):
+        zero_shot.read_rows(tmp_path / 'r.jsonl', ZeroShotConfig(mode=mode))
+
+
 def test_extraction_is_scored_as_predictions_are(tmp_path, model, domain, monkeypatch):
     def extract(self, texts, task, **settings):
         assert task == 'analysis'
