@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from fsa_jax import optim
 from fsa_jax.configs import DecodeConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
@@ -17,7 +18,7 @@ from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.model import axes
 from fsa_jax.model.t5 import Params, init_params, param_axes
-from fsa_jax.partition import Partition, abstract_params, spread
+from fsa_jax.partition import Partition, abstract_params
 from fsa_jax.train.checkpoint import ModelFolder, open_model
 from fsa_jax.train.metrics import chosen_metric
 from fsa_jax.train.state import TrainState
@@ -215,10 +216,18 @@ def _init_params(init: ModelFolder, config: T5Config, which: str, shardings: Any
     if config.vocab_padding == init.config.vocab_padding:
         return init.load_params(which, shardings)
 
+    names = param_axes(config)
+
+    def whole(sharding: NamedSharding, names) -> NamedSharding:
+        """Not cut along the vocabulary, which may divide by the mesh only with its padding."""
+        if names[0] != axes.VOCAB:
+            return sharding
+        return NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec[1:]))
+
     def repad(x, names):
         if names[0] != axes.VOCAB:
             return x
         return jnp.pad(x[: config.vocab_size], ((0, config.vocab_padding), (0, 0)))
 
-    params = jax.tree.map(repad, init.load_params(which), param_axes(config))
-    return spread(params, shardings)
+    params = init.load_params(which, jax.tree.map(whole, shardings, names))
+    return jax.jit(lambda x: jax.tree.map(repad, x, names), out_shardings=shardings)(params)

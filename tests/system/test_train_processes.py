@@ -130,8 +130,11 @@ def test_2_processes_read_one_seed_of_several(world):
     assert two == one
 
 
-def test_2_processes_begin_with_an_init_of_other_padding(world, learned):
-    knobs = {'TrainConfig.init': learned, 'TrainConfig.steps': 2, 'T5Config.vocab_padding': 3}
+def test_an_init_gets_other_padding_on_8_devices_of_1_and_2_processes(world, learned):
+    knobs = {
+        'TrainConfig.init': learned, 'TrainConfig.steps': 2, 'T5Config.vocab_padding': 2,
+        'MeshConfig.preset': 'fsdp_tp', 'MeshConfig.fsdp': 4, 'MeshConfig.tensor': 2,
+    }  # fmt: skip
     more = [f'--gin.{k}={v}' for k, v in knobs.items()]
     one, two = (world.finish(f'padded-{n}', n, 8 // n, *more) for n in (1, 2))
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
