@@ -1,12 +1,17 @@
 """The records that flow between stages, and their JSON lines. Standard library only."""
 
 import dataclasses
+import functools
 import json
+import types
+import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from fsa_jax.configs.base import type_name
+from fsa_jax.data.json_records import read_json_records
 from fsa_jax.errors import UserError
 
 R = TypeVar('R')
@@ -37,14 +42,12 @@ class Review:
 class Prompt:
     """What a teacher is asked about one review: chat turns, `{'role': …, 'content': …}` each.
 
-    `template` and `version` name the wording; `hash` is the sha256 of turns and `schema` (the JSON
-    schema that the answer is held to, None for free text).
+    `hash` is the sha256 of turns and `schema` (the JSON schema that the answer is held to, None for
+    free text).
     """
 
     review: str
     kind: str
-    template: str
-    version: str
     messages: tuple[dict[str, str], ...]
     hash: str
     schema: dict[str, Any] | None = None
@@ -164,24 +167,58 @@ def from_json(kind: type[R], line: str, where: str) -> R:
     """The inverse of `to_json`; `where` ('file:line') opens the error."""
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f'{where}: expected one JSON object a line; {error}') from None
-    names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or not values.keys() <= names:
-        raise UserError(f'{where}: expected a {kind.__name__} with fields among {sorted(names)}')
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    if not isinstance(values, dict):
+        raise UserError(f'{where}: expected a JSON object; got {line.strip():.80}')
+    return from_values(kind, values, where)
+
+
+def from_values(kind: type[R], values: dict[str, Any], where: str) -> R:
+    """The record of a JSON object, those in its lists too.
+
+    Raises UserError, opened by `where`, for an unknown or missing field and a value of another type.
+    """
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise UserError(f'{where}: not a {kind.__name__}: unknown field {name!r}')
+        if not _fits(value, hints[name]):
+            wanted = type_name(hints[name])
+            raise UserError(f'{where}: {name!r} must be {wanted}; got {value!r:.80}')
+        if isinstance(value, list):
+            item = typing.get_args(hints[name])[0]
+            nested = dataclasses.is_dataclass(item)
+            value = tuple(from_values(item, v, where) if nested else v for v in value)
+        made[name] = value
     try:
-        return kind(**values)
+        return kind(**made)
     except TypeError as error:
         raise UserError(f'{where}: not a {kind.__name__}: {error}') from None
 
 
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a field of type `hint` may be `value` in JSON."""
+    if type(value) is hint or hint is Any:
+        return True
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return any(_fits(value, arg) for arg in args)
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(item, args[0]) for item in value)
+    if origin is dict or dataclasses.is_dataclass(hint):
+        return isinstance(value, dict)
+    return hint is float and type(value) is int
+
+
 def read_jsonl(kind: type[R], path: Path) -> Iterator[R]:
-    """Records of a JSON-lines file, one at a time."""
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield from_json(kind, line, f'{path}:{number}')
+    """Records of a JSON-lines file, one at a time; UserError with file and line for a bad one."""
+    for where, values in read_json_records(path):
+        yield from_values(kind, values, where)
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:

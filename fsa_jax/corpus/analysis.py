@@ -1,4 +1,4 @@
-"""An analysis as text and as JSON: the schema that holds a teacher's answer, and the way back.
+"""An analysis as text and as JSON, and the schema that holds a teacher's answer (parse.py reads both).
 
     Opinion Target 1: "ramen"
     Aspect: taste
@@ -49,18 +49,6 @@ def to_json(opinions: Sequence[Opinion], reasoning: bool = True) -> str:
     )
 
 
-def text_of(answer: str) -> str:
-    """The canonical text of an answer in JSON; any other answer (text, JSON cut short) as it is."""
-    try:
-        entries = json.loads(answer)['opinions']
-        opinions = [
-            Opinion(**{name: _one_line(value) for name, value in e.items()}) for e in entries
-        ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return answer
-    return render(opinions)
-
-
 def _block(number: int, opinion: Opinion, reasoning: bool) -> str:
     lines = [
         f'Opinion Target {number}: "{opinion.target}"',
@@ -70,11 +58,6 @@ def _block(number: int, opinion: Opinion, reasoning: bool) -> str:
     if reasoning and opinion.reasoning:
         lines.append(f'Reasoning: {opinion.reasoning}')
     return '\n'.join(lines)
-
-
-def _one_line(value: Any) -> str:
-    """A JSON string with its line breaks and control characters as single spaces."""
-    return ' '.join(''.join(c if c.isprintable() else ' ' for c in value).split())
 
 
 def _text(name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ exact: a review is implicit when the reasoning says so of at least half of its o
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fsa_jax.configs import LabConfig
 from fsa_jax.corpus.parse import parse_analysis
 from fsa_jax.corpus.words import words
-from fsa_jax.data.json_records import read_json_records
+from fsa_jax.data.corpus_files import read_answers
 from fsa_jax.errors import UserError
 from fsa_jax.lab.teacher import Teacher
 from fsa_jax.lab.world import DOMAINS, World
@@ -66,21 +66,13 @@ class Analyses:
 
 def read_analyses(path: Path) -> Analyses:
     """The analyses in an output of `fsa teach` or `fsa corpus`; UserError where there are none."""
-    files = sorted(path.rglob('*.jsonl')) if path.is_dir() else [path]
-    pairs = [pair for file in files for pair in _pairs(file)]
+    pairs = [(review, a.output) for a, review in read_answers(path) if a.kind == 'analysis']
     if not pairs:
         raise UserError(
             f'ReviewsConfig.implicit_from: {path} holds no analysis; expected the output of '
             '`fsa teach` or of `fsa corpus`'
         )
     return Analyses(pairs)
-
-
-def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    for _, record in read_json_records(file):
-        answer = record.get('output') or record.get('target')
-        if record.get('kind') == 'analysis' and answer:
-            yield str(record.get('input', '')), str(answer)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from typing import Any
 
 from fsa_jax.configs import PROMPT_KINDS, PromptConfig
 from fsa_jax.corpus import analysis
+from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError, nearest
-from fsa_jax.records import Opinion, Prompt, Review
+from fsa_jax.records import Opinion, Prompt, Review, read_jsonl
 
 _OURS = Path(__file__).parent / 'templates'
 _DEMONSTRATIONS = 'demonstrations.jsonl'
@@ -67,8 +68,6 @@ class Template:
         return Prompt(
             review=review.id,
             kind=self.kind,
-            template=self.name,
-            version=self.version,
             messages=tuple(self.messages(review)),
             hash=self.hash(review),
             schema=self.schema,
@@ -123,7 +122,9 @@ def load_prompt(
     if kind == 'analysis':
         name += ('_json' if json_answer else '') + ('' if reasoning else '_brief')
     version, instructions, turn = read_template(_file(folder, f'{name}.txt'))
-    examples = _read_demonstrations(_file(folder, _DEMONSTRATIONS)) if demonstrations else []
+    examples = (
+        list(read_jsonl(Demonstration, _file(folder, _DEMONSTRATIONS))) if demonstrations else []
+    )
     if demonstrations > len(examples):
         raise UserError(
             f'PromptConfig.demonstrations={demonstrations}: there are {len(examples)}; put more into '
@@ -144,7 +145,7 @@ def load_prompt(
 
 
 @dataclass(frozen=True)
-class _Demonstration:
+class Demonstration:
     """A worked example: a review, its opinions, and its rewriting."""
 
     review: str
@@ -160,7 +161,8 @@ class _Demonstration:
 
 def read_template(path: Path) -> tuple[str, str, str]:
     """(version, instructions, turn of a review)."""
-    parts = [part.strip() for part in path.read_text('utf-8').split('\n===\n')]
+    text = '\n'.join(line.rstrip('\r\n') for _, line in read_lines(path))
+    parts = [part.strip() for part in text.split('\n===\n')]
     head = parts[0].removeprefix('version:').strip()
     if len(parts) != 3 or not parts[0].startswith('version:') or not head:
         raise UserError(
@@ -170,21 +172,6 @@ def read_template(path: Path) -> tuple[str, str, str]:
     if parts[2].count(_MARK) != 1:
         raise UserError(f'{path}: the turn of a review must hold {_MARK} once; got {parts[2]!r}')
     return head, parts[1], parts[2]
-
-
-def _read_demonstrations(path: Path) -> list[_Demonstration]:
-    found = []
-    for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            opinions = tuple(Opinion(**opinion) for opinion in fields['opinions'])
-            found.append(_Demonstration(fields['review'], opinions, fields['rewriting']))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{path}:{number}: expected a JSON object with 'review', 'opinions' (each with "
-                f"'target', 'aspect', 'sentiment', 'reasoning') and 'rewriting'; {error!r}"
-            ) from None
-    return found
 
 
 def _file(folder: str | Path, name: str) -> Path:

@@ -26,12 +26,13 @@ from fsa_jax.data.benchmark_files import data_root, named_root
 from fsa_jax.data.json_records import read_json_records
 from fsa_jax.data.shards import check_shards
 from fsa_jax.errors import UserError
-from fsa_jax.records import CorpusExample, Generation
+from fsa_jax.records import CorpusExample, Generation, from_values
 
 EXAMPLES = 'data'  # folder of the examples in an output of `fsa corpus`
 KINDS = ('analysis', 'rewriting')
 SPLITS = ('train', 'validation', 'test')
 _REVIEWS = ('Text', 'input_text')
+_SAME = ('id', 'kind', 'input', 'domain', 'rating', 'teacher', 'prompt_hash')  # of a CorpusExample
 _FOLDER_KINDS = {'analysis': 'analysis', 'rewrite': 'rewriting', 'rewriting': 'rewriting'}
 _SPLIT_NAME = re.compile(r'(train|validation|dev|test)(?![a-z])')
 _PUBLISHED = re.compile(
@@ -121,7 +122,9 @@ def to_generation(
     if 'input' in record and 'output' in record:
         return _own(record, where, kind, domain)
     if 'input' in record and 'target' in record:
-        return _example(record, where)
+        example = from_values(CorpusExample, record, where)
+        same = {name: getattr(example, name) for name in _SAME}
+        return _own(same | {'output': example.target}, where, kind, domain)
     answers = [k for k in record if k == 'output_text' or k.endswith('_response')]
     reviews = [k for k in _REVIEWS if k in record]
     if len(answers) != 1 or len(reviews) != 1:
@@ -145,11 +148,7 @@ def to_generation(
 
 
 def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
-    unknown = record.keys() - Generation.__dataclass_fields__.keys()
-    if unknown:
-        raise UserError(f'{where}: not a Generation: unknown field {sorted(unknown)[0]!r}')
-    output = _text(record, 'output', where)
-    named = record.get('kind') or kind or _kind_of(output)
+    named = record.get('kind') or kind or _kind_of(_text(record, 'output', where))
     if named not in KINDS:
         raise UserError(f"{where}: 'kind' must be one of {', '.join(KINDS)}; got {named!r}")
     values = {
@@ -157,27 +156,9 @@ def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generati
         **record,
         'id': str(record.get('id', where.rpartition('/')[2])),
         'kind': named,
-        'input': _text(record, 'input', where),
-        'output': output,
         'rating': _stars(record, 'rating', where),
     }
-    return Generation(**values)
-
-
-def _example(record: dict[str, Any], where: str) -> Generation:
-    """An example of `fsa corpus`: its target is what the student learns to write."""
-    known = CorpusExample.__dataclass_fields__.keys()
-    if record.keys() != known:
-        odd = sorted(record.keys() ^ known)[0]
-        raise UserError(
-            f'{where}: not an example of `fsa corpus`: unknown or missing field {odd!r}'
-        )
-    same = ('id', 'kind', 'domain', 'rating', 'teacher', 'prompt_hash')
-    return Generation(
-        input=_text(record, 'input', where),
-        output=_text(record, 'target', where),
-        **{name: record[name] for name in same},
-    )
+    return from_values(Generation, values, where)
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:

@@ -28,7 +28,7 @@ def read_json_records(
 
     The file is UTF-8, perhaps gzipped (.gz); a byte-order mark at its start is skipped. JSON lines
     are streamed, an array is read whole. `file` is the path, opened, for a caller that follows its
-    position; `loads` parses a line and raises json.JSONDecodeError.
+    position; `loads` parses a line as json.loads does.
 
     Raises UserError with file and line for another encoding, a byte-order mark elsewhere, a line or
     record that is not valid JSON, and a record that is not an object.
@@ -92,7 +92,7 @@ def _lines(path: Path, file, loads) -> Iterator[tuple[str, Any]]:
             where = f'{path}:{number}'
             try:
                 yield where, loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f'{where}: broken line, {_explain(line, error)}') from None
 
 
@@ -111,6 +111,8 @@ def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             record, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             raise UserError(f'{path}:{error.lineno}: {_explain(text, error)}') from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f'{where}: {_explain(text, error)}') from None
         yield where, record
         position = _skip(text, end, ' \t\r\n')
         if text[position : position + 1] == ',':
@@ -130,7 +132,9 @@ def _skip(text: str, position: int, characters: str) -> int:
     return position
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> str:
+def _explain(text: str, error: Exception) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)  # nested too deep, a number of too many digits
     if text[error.pos : error.pos + 1] == '\ufeff':
         return 'a byte-order mark in the middle of the file (two files joined?)'
     return f'not valid JSON: {error.msg} at column {error.colno}'

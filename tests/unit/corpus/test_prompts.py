@@ -8,9 +8,10 @@ import pytest
 
 from fsa_jax.configs import PromptConfig
 from fsa_jax.corpus import analysis
+from fsa_jax.corpus.parse import parse_analysis
 from fsa_jax.corpus.prompts import load_prompt, load_prompts
 from fsa_jax.errors import UserError
-from fsa_jax.records import Opinion, Review
+from fsa_jax.records import Review
 
 ONE, OTHER = Review('1', 'The soup was cold.'), Review('2', 'Lovely soup. {review} {x} \\1')
 VARIANTS = [(r, j) for r in (True, False) for j in (True, False)]
@@ -61,7 +62,7 @@ def test_demonstrated_json_is_valid_and_becomes_the_demonstrated_text(reasoning)
     texts = [answer for _, answer in load_prompt('analysis', **asked).demonstrations]
     for (_, answer), text in zip(template.demonstrations, texts, strict=True):
         jsonschema.validate(json.loads(answer), template.schema)
-        assert analysis.text_of(answer) == text
+        assert analysis.render(parse_analysis(answer, '').opinions, reasoning) == text
 
 
 def test_the_hash_tells_review_variant_and_schema_apart():
@@ -89,7 +90,7 @@ def test_a_user_has_templates_of_their_own(tmp_path):
     (tmp_path / 'rewriting.txt').write_text('version: mine\n===\nSay it.\n===\n<{review}>\n')
     mine = load_prompt('rewriting', folder=tmp_path)
     assert mine.messages(ONE) == [{'role': 'user', 'content': 'Say it.\n\n<The soup was cold.>'}]
-    assert mine.prompt(ONE).version == 'mine'
+    assert mine.version == 'mine'
     assert load_prompt('analysis', folder=tmp_path) == load_prompt('analysis')
 
 
@@ -120,16 +121,6 @@ def test_bad_knobs_are_named(tmp_path):
     (tmp_path / 'demonstrations.jsonl').write_text('{"review": "x"}\n')
     with pytest.raises(UserError, match=r'demonstrations.jsonl:1: .*opinions'):
         load_prompt('analysis', demonstrations=1, folder=tmp_path)
-
-
-def test_json_that_is_none_stays_as_it_is():
-    for answer in ('{"opinions": [{"target": "so', 'no JSON', '[]', '{"opinions": [1]}', '7'):
-        assert analysis.text_of(answer) == answer
-    assert analysis.text_of('{"opinions": []}') == analysis.NO_OPINIONS
-
-
-def test_the_text_of_json_is_in_one_line_a_field():
-    answer = analysis.to_json([Opinion('a\nb', 'c\x07d', 'Negative', reasoning='e\n\nf')])
-    assert analysis.text_of(answer) == (
-        'Opinion Target 1: "a b"\nAspect: c d\nSentiment: Negative\nReasoning: e f'
-    )
+    (tmp_path / 'analysis.txt').write_bytes(b'version: 1\n===\nSay \xff.\n===\n{review}')
+    with pytest.raises(UserError, match=r'analysis\.txt:3: expected UTF-8 text'):
+        load_prompt('analysis', folder=tmp_path)
