@@ -101,7 +101,9 @@ class FilterConfig(Config):
         '',
         "an opinion fails when the teacher takes it back: folder of answers to the self-check's questions",
     )
-    min_opinions: int = knob(1, 'fewest opinions of an analysis', low=0)
+    min_opinions: int = knob(
+        1, 'fewest opinions of an analysis, unless it says that there are none', low=1
+    )
     max_opinions: int = knob(20, 'most opinions of an analysis', low=1)
     junk: tuple[str, ...] = knob(
         ('continuation', 'echo', 'url', 'cut'),

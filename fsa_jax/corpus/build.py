@@ -104,10 +104,10 @@ def _build(
         Shards(out.folder / EXAMPLES, corpus.shard_size) as shards,
         _Asides(out.folder, config) as asides,
         self_check.Questions(out.folder) if corpus.questions else nullcontext() as questions,
-        track('corpus', chosen.total, 'answers') as bar,
+        track('corpus', None, 'answers') as bar,
     ):
         for answer, review, place in chosen:
-            read = examine(answer, review, config, denied.get(answer.id, ()))
+            read = examine(answer, review, config, denied.get(self_check.name_of(answer), ()))
             key = hash((place, answer.kind, answer.teacher))
             decision = filters.decide(read, key in seen)
             if decision.example is not None:
@@ -117,7 +117,7 @@ def _build(
                 split = 'validation' if place < corpus.validation_fraction * _WHOLE else 'train'
                 shards.write(split, decision.example)
                 built.written[split] += 1
-            asides.write(read, decision)
+            asides.write(read, decision, place)
             if questions is not None:
                 questions.ask(read)
             if corpus.truth:
@@ -160,7 +160,6 @@ class _Chosen:
 
     def __init__(self, paths: Sequence[Path], config: CorpusConfig):
         self._paths, self._config = paths, config
-        self.total: int | None = None
         self._highest = _WHOLE
         if config.size:
             ranks = {self._rank(place) for _, _, place in self._all()}
@@ -194,10 +193,11 @@ def _hash(text: str) -> int:
 
 
 class _Asides:
-    """rejects.jsonl, and with filter='correct' the reviews to ask the teacher again."""
+    """rejects.jsonl, and with filter='correct' the reviews to ask the teacher again, each once."""
 
     def __init__(self, folder: Path, config: FilterConfig):
         self._folder, self._config = folder, config
+        self._asked: set[int] = set()
 
     def __enter__(self) -> '_Asides':
         self._rejects = open(self._folder / REJECTS, 'w', encoding='utf-8', errors='replace')
@@ -214,8 +214,8 @@ class _Asides:
         if self._again is not None:
             self._again.close()
 
-    def write(self, read: Examined, decision: Decision) -> None:
-        """What an answer lost, and the review to ask again."""
+    def write(self, read: Examined, decision: Decision, place: int) -> None:
+        """What an answer lost, and the review to ask again, named by its place: ids may repeat."""
         answer = read.answer
         if decision.reasons:
             row = {
@@ -228,6 +228,7 @@ class _Asides:
                 'teacher': answer.teacher,
             }
             self._rejects.write(json.dumps(row, ensure_ascii=False, default=vars) + '\n')
-        if decision.again and self._again is not None:
-            review = Review(answer.id, read.source.text, answer.domain, answer.rating)
+        if decision.again and self._again is not None and place not in self._asked:
+            self._asked.add(place)
+            review = Review(f'{place:016x}', read.source.text, answer.domain, answer.rating)
             self._again.write(to_json(review) + '\n')

@@ -73,7 +73,6 @@ class Decision:
     reasons: tuple[str, ...]
     lost: tuple[Opinion, ...] = ()
     again: bool = False
-    corrected: int = 0
 
 
 def examine(
@@ -194,22 +193,22 @@ class Filters:
         if rejected and not keeps:
             return Decision(None, reasons, opinions, again)
         flags = (*reasons, *([CORRECTED] if corrected else []))
-        return Decision(_example(read, kept, target, flags), reasons, lost, again, corrected)
+        return Decision(_example(read, kept, target, flags), reasons, lost, again)
 
     def _corrected(
         self, read: Examined
-    ) -> tuple[tuple[Opinion, ...], tuple[tuple[str, ...], ...], int]:
-        """(opinions, problems of each, how many targets now stand in the review's own words)."""
+    ) -> tuple[tuple[Opinion, ...], tuple[tuple[str, ...], ...], bool]:
+        """(opinions, problems of each, whether a target was put into the review's own words)."""
         if self.config.filter != 'correct':
-            return read.opinions, read.opinion_problems, 0
-        opinions, problems, corrected = [], [], 0
+            return read.opinions, read.opinion_problems, False
+        opinions, problems, corrected = [], [], False
         for opinion, codes in zip(read.opinions, read.opinion_problems):
             verbatim = opinion.target_support == 'verbatim'
             anchor = '' if verbatim else read.source.ground(opinion.target)
             if anchor:
                 opinion = replace(opinion, target=anchor, target_support='verbatim')
                 codes = tuple(code for code in codes if code != 'unsupported_target')
-                corrected += 1
+                corrected = True
             opinions.append(opinion)
             problems.append(codes)
         return tuple(opinions), tuple(problems), corrected
@@ -220,7 +219,7 @@ class Filters:
         found = ['duplicate'] if duplicate else []
         if read.answer.kind == 'rewriting':
             return [*found, *read.problems]
-        if len(kept) < self.config.min_opinions and read.forms != ('none',):
+        if len(kept) < self.config.min_opinions and 'none' not in read.forms:
             found.append('few_opinions')
         if len(kept) > self.config.max_opinions:
             found.append('many_opinions')

@@ -8,6 +8,7 @@ Agreement is Krippendorff's alpha over all items (Krippendorff 2011).
 import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +22,7 @@ from rich.table import Table
 from fsa_jax import manifest
 from fsa_jax.configs import JudgeScoreConfig
 from fsa_jax.corpus.judge_export import KEY, tag
+from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError
 
 SCORES = 'judge.json'
@@ -46,6 +48,7 @@ def run(out: manifest.Output, config: JudgeScoreConfig) -> None:
     ratings: list[Rating] = []
     for number, name in enumerate(config.ratings):
         ratings += _read_ratings(out.read(f'ratings/{number}', name), key)
+    _check_once(ratings)
     if not ratings:
         raise UserError(
             f'no ratings in {", ".join(config.ratings)}; expected filled columns {key["criteria"]}'
@@ -156,9 +159,9 @@ def _interval(draws: np.ndarray) -> list[float]:
 def _read_key(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / KEY).read_text())
-    except OSError:
+    except (OSError, ValueError):
         raise UserError(
-            f'{folder} has no {KEY}; expected an output of `fsa judge export`'
+            f'{folder} has no readable {KEY}; expected an output of `fsa judge export`'
         ) from None
 
 
@@ -183,6 +186,17 @@ def _read_ratings(path: Path, key: Mapping[str, Any]) -> Iterator[Rating]:
                 )
 
 
+def _check_once(ratings: list[Rating]) -> None:
+    """UserError when somebody rated a thing twice: two files of one name may be two raters'."""
+    counts = Counter((r.rater, r.item, r.criterion) for r in ratings)
+    for (rater, item, criterion), count in counts.items():
+        if count > 1:
+            raise UserError(
+                f'{rater!r} rated {criterion} of item {item!r} {count} times; a CSV file is of the rater '
+                f"that it is named after, unless a column 'rater' says who"
+            )
+
+
 def _value(value: Any, points: int, where: str) -> float:
     if isinstance(value, dict):
         value = value.get('rating')
@@ -196,17 +210,15 @@ def _value(value: Any, points: int, where: str) -> float:
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(path, encoding='utf-8-sig', newline='') as file:
-        head = file.readline()
-        file.seek(0)
-        delimiter = max(',;\t', key=head.count)  # spreadsheets of some languages write ;
-        reader = csv.DictReader(file, delimiter=delimiter)
-        if 'item' not in (reader.fieldnames or ()):
-            raise UserError(
-                f"{path}: expected a column 'item'; got {', '.join(reader.fieldnames or ())}"
-            )
-        for row in reader:
-            yield f'{path}:{reader.line_num}', {k.strip(): v for k, v in row.items() if k}
+    lines = [line for _, line in read_lines(path)]
+    delimiter = max(',;\t', key=''.join(lines[:1]).count)  # spreadsheets of some languages write ;
+    reader = csv.DictReader(lines, delimiter=delimiter)
+    if 'item' not in (reader.fieldnames or ()):
+        raise UserError(
+            f"{path}: expected a column 'item'; got {', '.join(reader.fieldnames or ())}"
+        )
+    for row in reader:
+        yield f'{path}:{reader.line_num}', {k.strip(): v for k, v in row.items() if k}
 
 
 def _label_studio(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

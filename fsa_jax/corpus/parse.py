@@ -43,6 +43,9 @@ FORMS = {
 _ENDS = tuple('.!?…"”\'’)]}>*`|%')
 _SENTENCE = re.compile(r'[.!?…]["”\'’)\]*]*$')
 _NONE = re.compile(r'\W*no opinion targets?\b[^\n]{0,40}$', re.IGNORECASE)
+_EMPTY = re.compile(
+    r'(?:```\w*\s*)?(?:\{\s*"\w+"\s*:\s*\[\s*\]\s*\}|\[\s*\])\s*(?:```)?'
+)  # JSON that says so
 _MOST_OBJECTS = 200  # JSON objects looked for in an answer
 
 
@@ -66,14 +69,16 @@ def parse_analysis(text: str, review: str | Source, finish_reason: str = '') -> 
     source = review if isinstance(review, Source) else Source(review)
     if _NONE.match(text.strip()):
         return Analysis((), (), ('none',), False)
+    if _EMPTY.fullmatch(text.strip()):
+        return Analysis((), (), ('json', 'none'), False)
     reader = _Reader(source)
-    blocks = _json_blocks(text)
-    if blocks is not None:
-        reader.read_blocks(blocks)
+    found = _json_blocks(text)
+    if found is not None:
+        reader.read_blocks(*found)
     else:
         reader.read_lines(text.rstrip().splitlines())
     truncated = finish_reason == 'length' or (finish_reason != 'stop' and reader.stops_midway(text))
-    if truncated and blocks is not None:
+    if truncated and found is not None:
         reader.reasons.add('cut')
     whole = (
         _SENTENCE.search(text.rstrip()[-9:]) is not None
@@ -132,14 +137,16 @@ class _Reader:
             if not found:
                 self._bare(line)
 
-    def read_blocks(self, blocks: list[dict[str, str]]) -> None:
-        """The opinions of a JSON answer."""
+    def read_blocks(self, blocks: list[dict[str, str]], rest: str) -> None:
+        """The opinions of a JSON answer, and what follows them."""
         self.forms.add('json')
         for block in blocks:
             self.block = _Block(**block, seen=set(block))
             self._close()  # complete, wherever the text is cut
-        if not blocks:
-            self.forms.add('none')
+        if _goes_on(rest):
+            self.reasons.add('continuation')
+        elif rest and rest[0] not in '{["':  # else JSON that is cut
+            self.reasons.add('meta')
 
     def finish(self, cut: bool) -> None:
         """Closes the last block, or drops it where the text is cut inside it."""
@@ -261,48 +268,50 @@ def _is_template(block: _Block) -> bool:
     return silent and values.is_placeholder(block.sentiment) and not block.reasoning
 
 
-def _json_blocks(text: str) -> list[dict[str, str]] | None:
-    """The opinions of an answer that is JSON, whole or cut; None where it is not JSON."""
+def _json_blocks(text: str) -> tuple[list[dict[str, str]], str] | None:
+    """(the opinions of an answer that is JSON, whole or cut; what follows them); None: it is not JSON."""
     text = text.lstrip('\ufeff \t\r\n')
     text = re.sub(r'^```\w*\s*', '', text)
-    if text[:1] not in ('{', '['):
-        return None
     if not re.match(r'[{\[]\s*["{\[\]}]', text):
         return None
-    return list(_objects(text))
-
-
-def _objects(text: str) -> Iterator[dict[str, str]]:
-    """Opinions among the JSON objects that are complete, in their order."""
-    decoder, start = json.JSONDecoder(), 0
+    decoder = json.JSONDecoder()
+    blocks: list[dict[str, str]] = []
+    start = end = 0
     for _ in range(_MOST_OBJECTS):
         start = text.find('{', start)
-        if start < 0:
-            return
+        if start < 0 or (blocks and _goes_on(text[end:start])):
+            break
         try:
-            value, end = decoder.raw_decode(text, start)
+            value, start = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             start += 1  # an inner object may be complete where this one is cut
             continue
-        yield from _opinions_in(value)
-        start = end
+        blocks += _opinions_in(value)
+        end = start
+    return blocks, text[end:].strip(' \t\r\n`,]}')
+
+
+def _goes_on(text: str) -> bool:
+    """Whether the teacher goes on with something else in one of the lines."""
+    return any(map(fields.is_continuation, text.splitlines()))
 
 
 def _opinions_in(value: Any) -> Iterator[dict[str, str]]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _opinions_in(item)
-        return
-    if not isinstance(value, dict):
-        return
-    named = {fields.field_name(str(key))[0]: item for key, item in value.items()}
-    block = {
-        name: ' '.join(item.split())
-        for name, item in named.items()
-        if name and isinstance(item, str)
-    }
-    if 'target' in block:
-        yield block
-    else:
-        for item in value.values():
-            yield from _opinions_in(item)
+    """The opinions in a JSON value, in their order, however deep."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += reversed(value)
+        if not isinstance(value, dict):
+            continue
+        named = {fields.field_name(str(key))[0]: item for key, item in value.items()}
+        block = {
+            name: ' '.join(item.split())
+            for name, item in named.items()
+            if name and isinstance(item, str)
+        }
+        if 'target' in block:
+            yield block
+        else:
+            waiting += reversed(value.values())

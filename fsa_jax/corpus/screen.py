@@ -37,8 +37,7 @@ class Passed(NamedTuple):
         parts = [self.record.get(name) for name in self.columns.id]
         known = parts and None not in parts
         own = '-'.join(map(str, parts)) if known else f'{self.columns.source}-{self.number}'
-        text = self.text if self.text.isascii() else self.text.encode('utf-8', 'replace').decode()
-        return Review(own, text, self.domain, self.rating)
+        return Review(_whole(own), _whole(self.text), _whole(self.domain), self.rating)
 
 
 def read_passing(dump: Dump, dropped: Counter[str]) -> Iterator[Passed]:
@@ -98,6 +97,10 @@ class Seen:
             return None
         self._seen.add(priority)
         return priority, own
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode('utf-8', 'replace').decode()
 
 
 def clean(text: str) -> str:

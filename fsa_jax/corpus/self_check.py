@@ -7,6 +7,7 @@ has them answered, and FilterConfig.self_check reads the answers:
     2: wrong
 """
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -17,9 +18,10 @@ from fsa_jax.corpus import analysis
 from fsa_jax.corpus.filters import Examined
 from fsa_jax.data.corpus_files import read_answers
 from fsa_jax.errors import UserError
-from fsa_jax.records import Review, to_json
+from fsa_jax.records import Generation, Review, to_json
 
 FOLDER = 'self_check'
+_NAME = 16  # hex digits
 _TEMPLATE = Path(__file__).parent / 'templates' / 'self_check' / 'analysis.txt'
 _VERDICT = re.compile(
     r'\W*(?:opinion(?: target)?\s*)?#?(\d{1,3})\W{1,4}\s*(holds|wrong)', re.IGNORECASE
@@ -31,6 +33,7 @@ class Questions:
 
     def __init__(self, folder: Path):
         self._folder = folder / FOLDER
+        self._asked: set[str] = set()
 
     def __enter__(self) -> 'Questions':
         self._folder.mkdir()
@@ -44,14 +47,22 @@ class Questions:
 
     def ask(self, read: Examined) -> None:
         """Asks about the opinions of an analysis; the numbers are those of Examined.opinions."""
-        if read.opinions:
-            answer = read.answer
+        answer = read.answer
+        name = name_of(answer)
+        if read.opinions and name not in self._asked:
+            self._asked.add(name)
             text = f'{read.source.text}\n\nAnalysis:\n{analysis.render(read.opinions)}'
-            self._file.write(to_json(Review(answer.id, text, answer.domain, answer.rating)) + '\n')
+            self._file.write(to_json(Review(name, text, answer.domain, answer.rating)) + '\n')
+
+
+def name_of(answer: Generation) -> str:
+    """What a question about an answer is called: a hash of it, since the ids of two files may repeat."""
+    text = f'{answer.input}\0{answer.output}'.encode('utf-8', 'replace')
+    return hashlib.sha256(text).hexdigest()[:_NAME]
 
 
 def read_verdicts(path: str, out: manifest.Output) -> dict[str, frozenset[int]]:
-    """{id of an analysis: the numbers of the opinions that the teacher takes back}."""
+    """{`name_of` an analysis: the numbers of the opinions that the teacher takes back}."""
     denied = {}
     folder, told = out.read('self_check', path), 0
     for answer, _ in read_answers(folder):
@@ -59,7 +70,7 @@ def read_verdicts(path: str, out: manifest.Output) -> dict[str, frozenset[int]]:
         told += bool(verdicts)
         wrong = frozenset(number for number, holds in verdicts.items() if not holds)
         if wrong:
-            denied[answer.id] = denied[answer.id.removesuffix(f'-{answer.kind}')] = wrong
+            denied[answer.id[:_NAME]] = wrong  # `fsa teach` adds the kind of prompt
     if not told:
         raise UserError(
             f"FilterConfig.self_check: no answer in {folder} says '1: holds' or '1: wrong'; expected the answers "

@@ -80,7 +80,7 @@ def test_a_clean_target_is_rendered_anew_and_what_was_cut_is_kept(tmp_path):
         4.0,
         'kitchen',
     )
-    assert [o['target'] for o in made[0].opinions] == ['kettle', 'lids']
+    assert [o.target for o in made[0].opinions] == ['kettle', 'lids']
     assert made[0].flags == ('meta', 'unsupported_target')
     assert lost[0]['reasons'] == ['meta', 'unsupported_target']
     assert [o['target'] for o in lost[0]['opinions']] == ['shutter']
@@ -93,7 +93,7 @@ def test_without_reasoning_from_the_same_answer(tmp_path):
     assert made[0].target == '\n'.join(
         line for line in ANALYSIS.splitlines() if 'Reasoning' not in line
     )
-    assert made[0].opinions[0]['reasoning'] == 'It "boils fast".'
+    assert made[0].opinions[0].reasoning == 'It "boils fast".'
 
 
 def test_raw_targets_are_the_papers(tmp_path):
@@ -108,7 +108,7 @@ def test_raw_targets_are_the_papers(tmp_path):
 
 def test_keep_flags_and_drops_nothing(tmp_path):
     made, lost = one(tmp_path, ANALYSIS + MADE_UP, filters={'filter': 'keep'})
-    assert [o['target'] for o in made[0].opinions] == ['kettle', 'lids', 'shutter']
+    assert [o.target for o in made[0].opinions] == ['kettle', 'lids', 'shutter']
     assert made[0].flags == ('unsupported_target',)
     assert lost[0]['opinions'] == []
 
@@ -117,10 +117,33 @@ def test_correct_grounds_a_target_on_the_review_and_asks_the_rest_again(tmp_path
     made, _ = one(
         tmp_path, ANALYSIS.replace('kettle', 'kettel') + MADE_UP, filters={'filter': 'correct'}
     )
-    assert [o['target'] for o in made[0].opinions] == ['kettle', 'lid']
+    assert [o.target for o in made[0].opinions] == ['kettle', 'lid']
     assert 'corrected' in made[0].flags
     again = list(read_jsonl(Review, tmp_path / 'corpus' / 'again' / 'reviews.jsonl'))
-    assert again == [Review('r1', REVIEW)]
+    assert again == [Review(f'{place_of(REVIEW):016x}', REVIEW)]
+
+
+def test_a_review_is_asked_again_once_whatever_its_answers_are_called(tmp_path):
+    """The numbers of published answers repeat: over kinds, and over files."""
+    bad = {'analysis': ANALYSIS + MADE_UP, 'rewriting': 'I like it.'}
+    rows = [
+        Generation('7', kind, f'{REVIEW} {n}', output)
+        for n in range(2) for kind, output in bad.items()
+    ]  # fmt: skip
+    write_jsonl(tmp_path / 'answers.jsonl', rows)
+    config = {'questions': True, 'parquet': False}
+    folder = build(tmp_path / 'corpus', tmp_path / 'answers.jsonl', config, {'filter': 'correct'})
+    for name, count in (('again', 2), ('self_check', 2)):
+        asked = list(read_jsonl(Review, folder / name / 'reviews.jsonl'))
+        assert len({r.id for r in asked}) == len(asked) == count
+
+
+def test_no_opinion_said_in_json_is_as_good_as_in_words(tmp_path):
+    for n, output in enumerate(('No opinion target.', '{"opinions": []}')):
+        made, _ = one(tmp_path / str(n), output)
+        assert [e.target for e in made] == ['No opinion target.']
+    made, lost = one(tmp_path / 'cut', '{"opinions": [{"target": "ket')
+    assert (made, lost[0]['reasons']) == ([], ['cut', 'few_opinions'])
 
 
 @pytest.mark.parametrize(

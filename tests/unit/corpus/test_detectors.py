@@ -10,7 +10,8 @@ from fsa_jax import stages
 from fsa_jax.configs import CorpusConfig, FilterConfig, LabConfig, PromptConfig
 from fsa_jax.corpus.prompts import load_prompts
 from fsa_jax.corpus.reviews import read_reviews
-from fsa_jax.corpus.self_check import verdicts_of
+from fsa_jax.corpus.self_check import name_of, verdicts_of
+from fsa_jax.data.corpus_files import read_answers
 from fsa_jax.errors import UserError
 from fsa_jax.lab.files import write_world
 from fsa_jax.records import CorpusExample, Generation, read_jsonl, write_jsonl
@@ -75,7 +76,7 @@ def test_filters_take_what_the_detectors_find(world, tmp_path):
 
     def targets(name):
         examples = read_jsonl(CorpusExample, tmp_path / name / 'data' / 'train-00000.jsonl')
-        return [o['target_support'] for e in examples for o in e.opinions]
+        return [o.target_support for e in examples for o in e.opinions]
 
     assert 'unsupported' in targets('off')
     assert 'unsupported' not in targets('on')
@@ -107,10 +108,11 @@ def test_verdicts(answer, verdicts):
 def test_what_the_teacher_takes_back_is_dropped_and_scored(world, corpus, tmp_path):
     """A checker that knows the truth of made-up targets finds just those."""
     wrong = truth_of(world, 'made_up_target')
+    told = {name_of(a): a.id for a, _ in read_answers(world / 'corpus') if a.kind == 'analysis'}
     answers = []
     for question in read_reviews(corpus / 'self_check'):
         count = question.text.count('Opinion Target ')
-        verdicts = ['holds'] * (count - 1) + ['wrong' if question.id in wrong else 'holds']
+        verdicts = ['holds'] * (count - 1) + ['wrong' if told[question.id] in wrong else 'holds']
         text = '\n'.join(f'{n}: {verdict}' for n, verdict in enumerate(verdicts, 1))
         answers.append(Generation(f'{question.id}-analysis', 'analysis', question.text, text))
     write_jsonl(tmp_path / 'answers.jsonl', answers)
@@ -122,8 +124,8 @@ def test_what_the_teacher_takes_back_is_dropped_and_scored(world, corpus, tmp_pa
     both = wrong | truth_of(world, 'wrong_sentiment')
     assert found['errors'] == len(both)
     rows = [json.loads(line) for line in (tmp_path / 'c' / 'rejects.jsonl').open()]
-    assert {row['id'] for row in rows if 'self_check' in row['reasons']} == {
-        q.id for q in read_reviews(corpus / 'self_check') if q.id in wrong
+    assert {row['id'] for row in rows if 'self_check' in row['reasons']} == wrong & {
+        told[q.id] for q in read_reviews(corpus / 'self_check')
     }
 
 

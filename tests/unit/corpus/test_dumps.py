@@ -114,9 +114,11 @@ def test_a_rating_out_of_range_is_named(tmp_path, value):
 
 
 def test_half_a_character_and_a_nan_are_survived(tmp_path):
-    line = json.dumps(dumps.yelp(0, text=dumps.text(0) + ' \ud800', useful=float('nan')))
+    odd = {'review_id': 'a\ud800', 'domain': 'b\ud800', 'useful': float('nan')}
+    line = json.dumps(dumps.yelp(0, text=dumps.text(0) + ' \ud800', **odd))
     (found,) = _read(_file(tmp_path, 'a.jsonl', line.encode()))
     assert found.text.endswith(' ?')
+    assert (found.id, found.domain) == ('a?', 'b?')
 
 
 @pytest.mark.parametrize(

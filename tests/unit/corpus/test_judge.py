@@ -186,6 +186,29 @@ def test_a_wrong_rating_is_one_line(export, tmp_path, change, message):
         stages.run('judge score', (config,), tmp_path / 'scores')
 
 
+def test_two_raters_under_one_name_are_not_one(export, tmp_path):
+    files = []
+    for n, rater in enumerate(('ann', 'bob')):
+        (tmp_path / rater).mkdir()
+        files.append(write_csv(tmp_path / rater / 'ratings.csv', ratings_by(export, n)))
+    config = JudgeScoreConfig(export=str(export), ratings=tuple(files))
+    with pytest.raises(UserError, match=r"'ratings' rated accuracy of item .* 2 times"):
+        stages.run('judge score', (config,), tmp_path / 'scores')
+
+
+def test_a_file_in_another_encoding_and_a_damaged_key_are_one_line(export, tmp_path):
+    path = tmp_path / 'r.csv'
+    row = ratings_by(export, 0)[0] | {'comment': 'très bien'}
+    write_csv(path, [row])
+    path.write_text(path.read_text('utf-8'), 'cp1252')
+    config = JudgeScoreConfig(export=str(export), ratings=(str(path),))
+    with pytest.raises(UserError, match=r'r\.csv:2: expected UTF-8 text'):
+        stages.run('judge score', (config,), tmp_path / 'scores')
+    (tmp_path / 'key.json').write_text('{"items": {')
+    with pytest.raises(UserError, match=r'no readable key\.json'):
+        stages.run('judge score', (config.replace(export=str(tmp_path)),), tmp_path / 'scores')
+
+
 def test_systems_without_a_review_in_common(tmp_path):
     for name in 'ab':
         write_jsonl(

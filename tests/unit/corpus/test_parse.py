@@ -196,7 +196,25 @@ def test_json_answers_whole_and_cut():
         cut = parse_analysis(f'```json\n{text[: text.rindex("reasoning") + 14]}', REVIEW)
         assert [o.target for o in cut.opinions] == ['kettle']
         assert (cut.reasons, cut.truncated) == (('cut',), True)
-    assert parse_analysis('{"opinions": []}', REVIEW).forms == ('json', 'none')
+    for text in ('{"opinions": []}', '[]', '```json\n{"opinions": [ ]}\n```'):
+        assert parse_analysis(text, REVIEW).forms == ('json', 'none')
+    for text in ('{"opinions": [{"target": "ket', '{"opinions": [7]}', '{"answer": "none"}'):
+        assert 'none' not in parse_analysis(text, REVIEW).forms
+
+
+@pytest.mark.parametrize(
+    ('rest', 'reasons'),
+    [
+        ('\n```', ()),
+        ('\n\nReview: the bus was late.\n[{"target": "bus", "sentiment": "Negative"}]', ('continuation',)),
+        ('\n\nNote: the kettle is new.', ('meta',)),
+        ('\n{"target": "lid", "aspect": "Fit", "sentiment": "Negative"}', ()),
+    ],
+)  # fmt: skip
+def test_what_follows_a_json_answer_is_told(rest, reasons):
+    parsed = parse_analysis(f'[{{"target": "kettle", "sentiment": "Positive"}}]{rest}', REVIEW)
+    assert [o.target for o in parsed.opinions] == ['kettle', *['lid'] * ('lid' in rest)]
+    assert parsed.reasons == reasons
 
 
 PIECES = st.sampled_from(
@@ -214,6 +232,7 @@ PIECES = st.sampled_from(
 @example('[' * 100_000, '', '')
 @example('Opinion Target 1: 0"<\nSentiment: 0', '', '')
 @example('{"a":' * 100_000, '', '')
+@example('{"a":' * 3000 + '1' + '}' * 3000, '', '')  # from Python 3.12 on json reads it
 @example('Aspect: ' * 5_000, '', '')
 @example('*' * 20_000 + 'Aspect', '', '')
 @example('Reasoning:' + ' ' * 20_000 + '.', '', '')
