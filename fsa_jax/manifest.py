@@ -231,7 +231,7 @@ def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool)
 
 
 def _holds_nothing(work: Path) -> bool:
-    return {p.name for p in work.iterdir()} <= {CONFIG, UNFINISHED}
+    return {p.name for p in work.rglob('*') if not p.is_dir()} <= {CONFIG, UNFINISHED}
 
 
 def _is_output(folder: Path) -> bool:

@@ -48,6 +48,12 @@ class SamplingConfig(Config):
     stop: tuple[str, ...] = knob((), 'texts that end an answer, themselves left out')
     seed: int = knob(0, 'other seeds give other answers', low=0)
 
+    def check(self):
+        if not self.top_p:
+            raise UserError('SamplingConfig.top_p=0 leaves no token; temperature=0 is greedy')
+        if '' in self.stop:
+            raise UserError('SamplingConfig.stop: an empty text would end every answer')
+
 
 @dataclass(frozen=True)
 class VLLMConfig(Config):

@@ -271,7 +271,7 @@ def cost_of(
     counts: Counter, flags: Counter, folder: Path, config: InContextConfig
 ) -> dict[str, Any]:
     """What the answers took, and what 1,000 of them take; None where it is not known."""
-    times = json.loads((folder / 'answers' / _TIMES).read_text())
+    times = _read_times(folder / 'answers' / _TIMES)
     answered, seconds = (sum(column) for column in zip(*times)) if times else (0, 0.0)
     thousand = 1000 / max(counts['answered'], 1)
     price = None
@@ -302,8 +302,11 @@ class _timed:
         self.before, self.began = self.parts.done(), time.monotonic()
 
     def __exit__(self, *_) -> None:
-        times = json.loads(self.path.read_text()) if self.path.exists() else []
         requests = self.parts.done() - self.before
         if requests:
-            times.append([requests, time.monotonic() - self.began])
-        manifest.write_atomic(self.path, json.dumps(times))
+            times = [*_read_times(self.path), [requests, time.monotonic() - self.began]]
+            manifest.write_atomic(self.path, json.dumps(times))
+
+
+def _read_times(path: Path) -> list[list[float]]:
+    return json.loads(path.read_text()) if path.exists() else []

@@ -24,6 +24,8 @@ from fsa_jax.teacher.engine import Answer, Request
 
 KEY_VARIABLE = 'OPENAI_API_KEY'
 _LONGEST_PAUSE = 60.0  # seconds, unless the server asks for more
+_LONGEST_ASKED = 3600.0  # seconds that a server may ask for
+_LONGEST_MESSAGE = 200  # characters of what a server says of an error
 _REFUSED = (400, 413, 422)  # this request is at fault
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
@@ -139,7 +141,7 @@ class OpenAIEngine:
             raise _Fault(
                 f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
             ) from None
-        said = self._without_key(_message(response))
+        said = self._without_key(_message(response))[:_LONGEST_MESSAGE]
         if response.status_code in _AGAIN:
             told = f'{response.status_code} {said}'
             raise _Fault(told, _retry_after(response), busy=response.status_code == 429)
@@ -246,24 +248,24 @@ def _answer(content: Any) -> Answer:
 
 
 def _message(response: httpx.Response) -> str:
-    """What an error response says, in one line."""
+    """What an error response says, on one line."""
     try:
         content = json.loads(response.text)
         error = content.get('error', content)
         said = error.get('message') if isinstance(error, dict) else error
     except (ValueError, AttributeError):
         said = response.text
-    return ' '.join(str(said or response.reason_phrase).split())[:200]
+    return ' '.join(str(said or response.reason_phrase).split())
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Seconds of a Retry-After header, a number or a date; 0 without one."""
+    """Seconds of a Retry-After header, a number or a date, an hour at most; 0 without one."""
     value = response.headers.get('retry-after', '')
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return 0.0
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(0.0, seconds), _LONGEST_ASKED)

@@ -15,7 +15,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,10 @@ class Parts:
     def put(self, request: Request, answer: Answer) -> None:
         """Takes the answer of a request; writes the part that it completes."""
         part, position = self._open.pop(request.key)
-        answer = replace(answer, text=SURROGATE.sub('\ufffd', answer.text))  # UTF-8 has none
         if answer.refused:
             line = json.dumps(_aside(request, answer))
         else:
-            line = records.to_json(self.record(request, answer))
+            line = SURROGATE.sub('\ufffd', records.to_json(self.record(request, answer)))
         entry = {
             'position': position,
             'line': line,
@@ -101,9 +100,11 @@ class Parts:
             self._write(part)
 
     def close(self) -> None:
-        """Closes the journals of parts that are under way."""
-        for part, _ in self._open.values():
+        """Closes the journals of parts that are under way; those without an answer go."""
+        for part in {part.index: part for part, _ in self._open.values()}.values():
             part.journal.close()
+            if not part.answered:
+                self._journal(part.index).unlink()
 
     def _begin(self, part: _Part) -> Iterator[Request]:
         """The members of a new or interrupted part that need an answer from the engine."""

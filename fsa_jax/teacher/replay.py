@@ -33,7 +33,7 @@ class ReplayEngine:
                 (_key(request.review.text, request.prompt.kind),),
             ).fetchone()
             if found:
-                yield request, Answer(found[0], found[1], teacher=found[2])
+                yield request, Answer(found[0], found[1], teacher=found[2] or self.teacher)
             else:
                 yield request, Answer(refused='not_published', detail='no answer of this kind')
 

@@ -6,6 +6,7 @@ The copies are independent: they share a queue of requests, so a quick one does 
 import multiprocessing
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -86,9 +87,18 @@ def _devices(index: int, count: int) -> str:
     return ','.join(names[index * count : (index + 1) * count])
 
 
+def _end_with(parent: Any) -> None:
+    """Ends this copy when the run that it is of is killed: nobody else would free its devices."""
+    parent.join()
+    os._exit(1)
+
+
 def _serve(make, devices: str, requests, answers) -> None:
     """One copy: takes requests as its engine has room for them, until it gets _END."""
     os.environ['CUDA_VISIBLE_DEVICES'] = devices
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
     under_way = 0
 
     def taken() -> Iterator[Request | None]:

@@ -44,10 +44,11 @@ def run(
 ) -> None:
     """Writes the parts of one shard into `out`."""
     _check_knobs(config)
-    for name in ('reviews', 'answers'):
-        if getattr(config, name):
-            out.read(name, getattr(config, name))
     templates = load_prompts(prompts)
+    read = {'reviews': config.reviews, 'answers': config.answers, 'templates': prompts.templates}
+    for name, path in read.items():
+        if path:
+            out.read(name, path)
     total = _check(config, prompts)
 
     def requests() -> Iterator[Request]:
@@ -61,6 +62,7 @@ def run(
     finally:
         engine.close()
     out.counts |= parts.counts | {
+        'templates': {kind: f'{t.name}, version {t.version}' for kind, t in templates.items()},
         'shard': config.shard,
         'job': job_of(manifest.knobs([config, sampling, prompts, vllm, lab]), out.inputs),
     }
@@ -150,9 +152,7 @@ def _check(config: TeacherConfig, prompts: PromptConfig) -> int:
     repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
     if repeated:
         name = next(r.id for r, kind in asked(config, prompts) if _short(r, kind) in repeated)
-        raise UserError(
-            f'{len(repeated)} review ids occur twice, {name!r} for one; ids must be unique'
-        )
+        raise UserError(f'review id {name!r} occurs more than once; ids must be unique')
     return len(seen)
 
 

@@ -4,7 +4,9 @@ Requests are fed to the engine's own scheduler while earlier ones are being answ
 stays full across part files: `LLM.generate` would run dry at the end of each.
 """
 
+import multiprocessing
 import os
+import subprocess
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,11 +26,10 @@ class VLLMEngine:
     def __init__(self, model: str, vllm: VLLMConfig, sampling: SamplingConfig):
         self.teacher, self._config, self._sampling = model, vllm, sampling
         _set_environment(vllm)
+        warnings.simplefilter('ignore')  # of vLLM and what it imports; none is for our user
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # of what vLLM imports; none is for our user
-                from vllm import LLM
-                from vllm.platforms import current_platform
+            from vllm import LLM
+            from vllm.platforms import current_platform
         except ImportError as error:
             raise UserError(
                 f"engine 'vllm' needs the teacher's environment: ./launch/teacher.sh makes it ({error})"
@@ -47,6 +48,7 @@ class VLLMEngine:
             self.llm = LLM(**_arguments(model, vllm, on_cpu))
         except Exception as error:  # whatever vLLM, transformers or the Hub raise
             raise UserError(f'vLLM cannot serve {model!r}: {_first_line(error)}') from error
+        self._guard = _guard()
         self._tokenizer: Any = self.llm.get_tokenizer()
         self._template = _chat_template(self._tokenizer, vllm.chat_template)
         self._longest = self.llm.model_config.max_model_len
@@ -95,6 +97,8 @@ class VLLMEngine:
     def close(self) -> None:
         """Stops the engine and what it started."""
         self.llm.llm_engine.engine_core.shutdown()
+        self._guard.kill()
+        self._guard.wait()
 
     def _too_long(self, tokens: list[int]) -> Answer | None:
         """One prompt beyond the model's length would stop the whole engine."""
@@ -122,11 +126,24 @@ class VLLMEngine:
 
 
 def _set_environment(vllm: VLLMConfig) -> None:
-    """vLLM reads these when it is imported."""
+    """vLLM and torch read these when they are imported."""
     os.environ.setdefault('VLLM_LOGGING_LEVEL', 'ERROR')
     os.environ.setdefault('VLLM_NO_USAGE_STATS', '1')
+    os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
     if vllm.batch_invariant:
         os.environ['VLLM_BATCH_INVARIANT'] = '1'
+
+
+def _guard() -> subprocess.Popen[bytes]:
+    """Ends vLLM's own processes when this one is killed: they would keep the devices for good.
+
+    It waits for the end of its input, which this process holds open as long as it lives.
+    """
+    own = ' '.join(str(child.pid) for child in multiprocessing.active_children())
+    return subprocess.Popen(
+        ['sh', '-c', f'cat; kill -9 {own}'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
 
 
 def _arguments(model: str, vllm: VLLMConfig, on_cpu: bool) -> dict[str, Any]:
@@ -156,14 +173,22 @@ def _arguments(model: str, vllm: VLLMConfig, on_cpu: bool) -> dict[str, Any]:
 
 
 def _chat_template(tokenizer: Any, path: str) -> str:
+    """The text of the chat template; UserError where there is none, or none that can be filled in."""
     if path and not Path(path).is_file():
         raise UserError(f'VLLMConfig.chat_template={path!r} is not a file')
-    template = Path(path).read_text('utf-8') if path else tokenizer.chat_template
-    if not template:
+    if not path and not tokenizer.chat_template:
         raise UserError(
             f'the tokenizer of {tokenizer.name_or_path!r} has no chat template; '
             'set VLLMConfig.chat_template to a Jinja file'
         )
+    try:
+        template = Path(path).read_text('utf-8') if path else tokenizer.chat_template
+        tokenizer.apply_chat_template([{'role': 'user', 'content': ''}], chat_template=template)
+    except Exception as error:  # whatever Jinja raises
+        named = (
+            f'VLLMConfig.chat_template={path!r}' if path else 'the chat template of the tokenizer'
+        )
+        raise UserError(f'{named} cannot be filled in: {_first_line(error)}') from None
     return template
 
 

@@ -76,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.isdecimal():
             key = self.headers.get('authorization', '')
             self._send(int(fault), {'error': {'message': f'fault {fault} of {key}'}})
+        elif fault == '422 at length':  # the key stands where a message is cut
+            told = 'x' * 180 + f' The key is {self.headers["authorization"].split()[1]}'
+            self._send(422, {'error': {'message': told}})
         elif fault == 'retry after':
             self._send(429, {'error': {'message': 'slow down'}}, {'Retry-After': '0.7'})
         elif fault == 'too long':

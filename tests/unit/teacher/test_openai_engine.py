@@ -3,11 +3,13 @@
 import json
 import time
 
+import httpx
 import pytest
 
 from fsa_jax import manifest
 from fsa_jax.errors import UserError
 from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
+from fsa_jax.teacher.openai_engine import _retry_after
 from tests.unit.teacher.conftest import content, teach
 from tests.unit.teacher.fake_server import FakeServer
 
@@ -124,6 +126,21 @@ def test_a_server_that_dies_is_one_line_and_the_run_goes_on_later(reviews, tmp_p
     assert content(out) == content(untroubled)
 
 
+def test_a_server_that_answers_nothing_leaves_no_folder(reviews, tmp_path):
+    with FakeServer(lambda text, attempt: 'reset') as server, pytest.raises(UserError):
+        teach(tmp_path / 'out', reviews=reviews, url=server.url, retries=0, **FAST)
+    assert not (tmp_path / 'out').exists()  # the next run may have other knobs
+
+
+@pytest.mark.parametrize(
+    ('said', 'seconds'),
+    [('7', 7), ('', 0), ('soon', 0), ('-3', 0), ('inf', 3600), ('1e30', 3600), ('nan', 0),
+     ('Wed, 21 Oct 2015 07:28:00 GMT', 0), ('Wed, 21 Oct 2915 07:28:00 GMT', 3600)],
+)  # fmt: skip
+def test_how_long_a_server_makes_us_wait(said, seconds):
+    assert _retry_after(httpx.Response(429, headers={'Retry-After': said})) == seconds
+
+
 def test_no_server_at_all(reviews, tmp_path):
     with FakeServer() as server:
         url = server.url
@@ -180,6 +197,19 @@ def test_the_key_is_sent_and_never_written_or_told(reviews, tmp_path, monkeypatc
     for told_text in (written.decode(), str(told.value), *capfd.readouterr()):
         assert 'very-secret' not in told_text
     assert len(texts(out)) == 39
+
+
+def test_a_key_at_the_end_of_a_long_message_is_not_cut_and_told(reviews, tmp_path, monkeypatch):
+    monkeypatch.setenv('OPENAI_API_KEY', 'sk-very-secret')
+
+    def faults(text, attempt):
+        return '422 at length' if is_about(text, 2) else ''
+
+    with FakeServer(faults) as server:
+        out = teach(tmp_path / 'out', reviews=reviews, url=server.url, **FAST)
+    told = (out / 'set_aside' / 'part-00000.jsonl').read_text()
+    assert 'The key is' in told
+    assert 'sk-' not in told
 
 
 def test_an_answer_with_half_a_character_is_mended(reviews, tmp_path):

@@ -125,14 +125,14 @@ def test_a_part_without_any_answer_stops_the_run(tmp_path):
     write_jsonl(tmp_path / 'reviews.jsonl', reviews)
     with pytest.raises(UserError, match=r"no request of part-00000\.jsonl .* 'not_in_the_lab'"):
         teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
-    assert not list((tmp_path / 'out').glob('part-*'))
+    assert not (tmp_path / 'out').exists()  # the next run may have other knobs
 
 
 def test_ids_must_be_unique(tmp_path):
     write_jsonl(
         tmp_path / 'reviews.jsonl', [Review('a', 'one'), Review('b', 'two'), Review('a', 'x')]
     )
-    with pytest.raises(UserError, match="'a' for one; ids must be unique"):
+    with pytest.raises(UserError, match="'a' occurs more than once; ids must be unique"):
         teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
 
 
@@ -140,8 +140,23 @@ def test_ids_must_be_unique(tmp_path):
 def test_a_field_of_another_kind_is_named(field, tmp_path):
     line = {'id': 'a', 'text': 'one', 'domain': '', 'rating': 5} | field
     (tmp_path / 'reviews.jsonl').write_text(json.dumps(line) + '\n')
-    with pytest.raises(UserError, match=f"review .*: '{next(iter(field))}' must be"):
+    with pytest.raises(UserError, match=f"reviews.jsonl:1: '{next(iter(field))}' must be"):
         teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
+
+
+def test_reviews_in_another_encoding_are_one_line(tmp_path):
+    line = json.dumps({'id': 'a', 'text': 'Très bien.'}, ensure_ascii=False)
+    (tmp_path / 'reviews.jsonl').write_text(f'{line}\n', 'latin-1')
+    with pytest.raises(UserError, match=r'reviews\.jsonl:1: not UTF-8'):
+        teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
+
+
+def test_half_a_character_in_a_domain_is_mended(lab_reviews, tmp_path):
+    review = next(read_jsonl(Review, lab_reviews / 'reviews.jsonl'))
+    record = vars(review) | {'domain': 'half \ud83d'}
+    (tmp_path / 'reviews.jsonl').write_text(json.dumps(record) + '\n')
+    out = teach(tmp_path / 'out', reviews=str(tmp_path), **SCRIPTED)
+    assert {g.domain for g in read_generations(out, validation_fraction=0.0)} == {'half \ufffd'}
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(unbroken, lab_reviews, tmp_path, monkeypatch):
@@ -196,6 +211,22 @@ def test_shards_of_two_numbers_do_not_make_up_a_whole(lab_reviews, tmp_path):
         list(read_generations(tmp_path / 'all'))
 
 
+def test_shards_asked_in_other_words_are_of_two_jobs(lab_reviews, tmp_path):
+    templates = tmp_path / 'templates'
+    templates.mkdir()
+    for n, told in enumerate(('Say it.', 'Say it again.')):
+        text = f'version: mine\n===\n{told}\n===\n{{review}}\n'
+        (templates / 'rewriting.txt').write_text(text)
+        teach(
+            tmp_path / 'all' / str(n), reviews=str(lab_reviews), shard=f'{n}/2', templates=str(templates),
+            kinds=('rewriting',), **SCRIPTED,
+        )  # fmt: skip
+    with pytest.raises(UserError, match='shards 1/2 are missing'):
+        list(read_generations(tmp_path / 'all'))
+    counts = manifest.read(tmp_path / 'all' / '0')['counts']
+    assert counts['templates'] == {'rewriting': 'rewriting, version mine'}
+
+
 @pytest.mark.parametrize('file', ['manifest.json', '.job.json'])
 def test_killed_after_the_last_part_it_is_finished_by_the_next_run(
     unbroken, lab_reviews, tmp_path, monkeypatch, file
@@ -240,6 +271,14 @@ def test_replay_gives_a_teachers_own_answers_again(unbroken, lab_reviews, tmp_pa
     own = teach(tmp_path / 'own', reviews=str(lab_reviews), engine='replay', answers=str(unbroken))
     told = [g.output for g in read_generations(unbroken, validation_fraction=0.0)]
     assert [g.output for g in read_generations(own, validation_fraction=0.0)] == told
+
+
+def test_a_replayed_answer_has_not_the_hash_of_our_prompt(tmp_path):
+    record = {'input_text': 'Good soup.', 'prompt': 'Rewrite: ', 'output_text': 'I love it.'}
+    (tmp_path / 'answers.json').write_text(json.dumps([record]))
+    out = teach(tmp_path / 'out', engine='replay', answers=str(tmp_path / 'answers.json'))
+    (answer,) = read_generations(out, validation_fraction=0.0)
+    assert (answer.teacher, answer.prompt_hash) == ('replay', '')
 
 
 @pytest.mark.data

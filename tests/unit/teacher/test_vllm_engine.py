@@ -3,11 +3,12 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import jinja2
 import pytest
 
 from fsa_jax import configs as c
 from fsa_jax.errors import UserError
-from fsa_jax.teacher.vllm_engine import VLLMEngine
+from fsa_jax.teacher.vllm_engine import VLLMEngine, _chat_template
 
 
 def fake_vllm(monkeypatch, device_type='cuda', error=None):
@@ -56,6 +57,31 @@ def test_the_innermost_reason_is_told_in_one_line(monkeypatch):
     assert str(told.value) == (
         "vLLM cannot serve 'model': Free memory on device (3/79 GiB) is less than desired"
     )
+
+
+def test_a_chat_template_that_is_none_is_one_line(tmp_path):
+    def fill_in(turns, chat_template):
+        return jinja2.Template(chat_template).render(messages=turns)
+
+    tokenizer = SimpleNamespace(chat_template='', name_or_path='model', apply_chat_template=fill_in)
+    path = tmp_path / 'chat.jinja'
+    for content, said in (
+        (b'{% if %}', 'cannot be filled in: Expected an expression'),
+        (b'\xff', "cannot be filled in: 'utf-8' codec"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=said):
+            _chat_template(tokenizer, str(path))
+    path.write_text('{{ messages[0].content }}')
+    assert _chat_template(tokenizer, str(path)) == '{{ messages[0].content }}'
+    with pytest.raises(UserError, match="'model' has no chat template"):
+        _chat_template(tokenizer, '')
+
+
+@pytest.mark.parametrize('knobs', [{'top_p': 0.0}, {'stop': ('',)}])
+def test_sampling_that_leaves_nothing_is_refused(knobs):
+    with pytest.raises(UserError, match=f'SamplingConfig.{next(iter(knobs))}'):
+        c.SamplingConfig(**knobs)
 
 
 def test_batch_invariance_is_refused_where_it_is_not(monkeypatch):
