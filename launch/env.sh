@@ -62,31 +62,40 @@ find_python312() { # the Python that requirements-core.lock is for; $PYTHON312 w
 
 fingerprint() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
-# make_env FOLDER PYTHON LOCK: installs exactly what LOCK pins, and fsa_jax itself in place.
-# A stamp holds the lock's hash, so that a second call does nothing; calls at once, as of a job array, take turns.
+# make_env FOLDER PYTHON LOCK [MORE]: installs exactly what LOCK pins, what the file MORE names with its dependencies,
+# and fsa_jax itself in place. A stamp holds the lock's hash, so that a second call does nothing.
 make_env() {
-  local folder=$1 python=$2 lock=$3 want
+  local folder=$1 python=$2 lock=$3 more=${4:-} want
   want=$(fingerprint "$lock" "$ROOT/pyproject.toml")
-  if is_made; then return; fi
-  if [ -n "$DRY_RUN" ]; then
-    echo "# makes $(basename "$folder") with $python from $(basename "$lock")"
-    return
-  fi
-  mkdir -p "$folder" || fail "cannot make $folder"
-  (
-    ! command -v flock >/dev/null || flock 9
-    is_made || fill_env
-  ) 9>"$folder/.making" || exit
+  once "$folder" is_made fill_env "$(basename "$lock")"
 }
 
 is_made() { [ "$(cat "$folder/.fsa_lock" 2>/dev/null)" = "$want" ]; } # of make_env
 
 fill_env() { # of make_env
-  echo "making $(basename "$folder") from $(basename "$lock") (once; some minutes with pip, less with uv)" >&2
   [ -x "$folder/bin/python" ] || "$python" -m venv "$folder" || fail "cannot make $folder with $python -m venv"
   install_into "$folder" --no-deps -r "$lock"
+  [ -z "$more" ] || install_into "$folder" -r "$more"
   install_into "$folder" --no-deps -e "$ROOT"
   echo "$want" >"$folder/.fsa_lock"
+}
+
+# once FOLDER CHECK FILL SOURCE: calls FILL unless CHECK holds; those who call at once, as a job array does, take turns.
+once() {
+  local what
+  what="$(basename "$1") from $4"
+  if "$2"; then return; fi
+  if [ -n "$DRY_RUN" ]; then
+    echo "# makes $what"
+    return
+  fi
+  mkdir -p "$1" || fail "cannot make $1"
+  (
+    ! command -v flock >/dev/null || flock 9
+    if "$2"; then exit; fi
+    echo "making $what (once; some minutes with pip, less with uv)" >&2
+    "$3"
+  ) 9>"$1/.making" || exit
 }
 
 # install_into FOLDER ARGUMENTS…: by uv where it is, else by pip.
@@ -112,21 +121,15 @@ main_env() {
 
 # The teacher's environment: vLLM's GPU build where there is a GPU, its CPU build elsewhere ($FSA_VLLM decides).
 teacher_env() {
-  local folder=$ROOT/.venv-teacher python build=${FSA_VLLM:-} lock=$ROOT/requirements-teacher.lock
+  local folder=$ROOT/.venv-teacher python build=${FSA_VLLM:-} lock=$ROOT/requirements-teacher.lock torch=
   [ -n "$build" ] || { nvidia-smi -L >/dev/null 2>&1 && build=gpu; } || build=cpu
   [[ $build == [gc]pu ]] || fail "FSA_VLLM=$build: expected gpu or cpu"
-  [ "$build" = gpu ] || lock=$ROOT/requirements-teacher-cpu.lock
-  python=$(find_python) || fail "needs Python 3.11 or newer on PATH (or PYTHON=/path/to/python)"
-  make_env "$folder" "$python" "$lock"
-  export PATH="$folder/bin:$PATH"
-  [ -z "$DRY_RUN" ] || return 0
-  # torch is in the GPU build's lock; its CPU build is one that no public lock can name
-  [ "$build" = gpu ] || "$folder/bin/python" -c 'from importlib.metadata import version; version("torch")' 2>/dev/null ||
-    install_into "$folder" -r "$ROOT/requirements-torch.txt"
-  if [ "$folder/.fsa_lock" -nt "$folder/.fsa_compiled" ]; then # uv leaves no .pyc: vLLM then takes 20 s to import
-    PYTHONDONTWRITEBYTECODE='' "$folder/bin/python" -m compileall -q -j 0 "$folder"/lib/python*/site-packages >/dev/null 2>&1 || true
-    touch "$folder/.fsa_compiled"
+  if [ "$build" = cpu ]; then # torch is in the GPU build's lock; its CPU build is one that no public lock can name
+    lock=$ROOT/requirements-teacher-cpu.lock torch=$ROOT/requirements-torch.txt
   fi
+  python=$(find_python) || fail "needs Python 3.11 or newer on PATH (or PYTHON=/path/to/python)"
+  UV_COMPILE_BYTECODE=1 make_env "$folder" "$python" "$lock" "$torch" # without .pyc vLLM takes 20 s to import
+  export PATH="$folder/bin:$PATH"
 }
 
 # The TPU compiler, for ahead-of-time compiles without a TPU. Beside the environment, never in it: jax complains
@@ -135,12 +138,12 @@ libtpu_beside() {
   local folder=$ROOT/.libtpu package
   package=$(sed -n 's/^plan = \["\(libtpu==[^ ;"]*\).*/\1/p' "$ROOT/pyproject.toml")
   export FSA_LIBTPU=${FSA_LIBTPU:-$folder}
-  if [ "$FSA_LIBTPU" != "$folder" ] || [ -d "$folder/${package/==/-}.dist-info" ]; then return; fi
-  if [ -n "$DRY_RUN" ]; then
-    echo "# installs $package into $(basename "$folder")"
-    return
-  fi
-  echo "installing $package into $(basename "$folder") (once)" >&2
-  rm -rf "$folder"
+  [ "$FSA_LIBTPU" != "$folder" ] || once "$folder" has_libtpu fill_libtpu "$package"
+}
+
+has_libtpu() { [ -d "$folder/${package/==/-}.dist-info" ]; } # of libtpu_beside
+
+fill_libtpu() { # of libtpu_beside
+  rm -rf "${folder:?}"/*
   install_into "$ROOT/.venv" --no-deps --target "$folder" "$package"
 }

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -54,12 +55,25 @@ def test_a_build_of_vllm_that_is_none_is_one_line():
     assert (done.returncode, done.stderr) == (2, 'teacher.sh: FSA_VLLM=tpu: expected gpu or cpu\n')
 
 
-def test_tasks_that_start_at_once_make_one_environment(tmp_path):
+@pytest.mark.parametrize(
+    ('script', 'build', 'installs'),
+    [
+        ('teacher.sh', 'gpu', 2),  # lock, fsa_jax
+        ('teacher.sh', 'cpu', 3),  # and torch
+        ('plan.sh', '', 3),  # and libtpu, beside it
+    ],
+)
+def test_tasks_that_start_at_once_make_one_environment(script, build, installs, tmp_path):
     shutil.copytree(REPOSITORY / 'launch', tmp_path / 'launch')
-    for name in ('pyproject.toml', 'requirements-teacher.lock'):
-        shutil.copy(REPOSITORY / name, tmp_path)
+    for path in (REPOSITORY / 'pyproject.toml', *REPOSITORY.glob('requirements*')):
+        shutil.copy(path, tmp_path)
+    plan = tomllib.loads((tmp_path / 'pyproject.toml').read_text())['project'][
+        'optional-dependencies'
+    ]['plan'][0]
+    libtpu = f'{tmp_path}/.libtpu/{plan.partition(";")[0].strip().replace("==", "-")}.dist-info'
     stubs = {
-        'uv': f'echo begun >>{tmp_path}/log; sleep 0.5; echo ended >>{tmp_path}/log',
+        'uv': f'case "$*" in *--target*) mkdir -p {libtpu} ;; esac\n'
+        f'echo begun >>{tmp_path}/log; sleep 0.5; echo ended >>{tmp_path}/log',
         'fsa': '',
     }
     (tmp_path / 'bin').mkdir()
@@ -69,13 +83,14 @@ def test_tasks_that_start_at_once_make_one_environment(tmp_path):
     path = f'{tmp_path}/bin{os.pathsep}{os.environ["PATH"]}'
     started = [
         subprocess.Popen(
-            [tmp_path / 'launch' / 'teacher.sh', f'--shard={n}/3'],
-            env=os.environ | {'PATH': path, 'FSA_VLLM': 'gpu', 'PYTHON': sys.executable},
+            [tmp_path / 'launch' / script],
+            env={k: v for k, v in os.environ.items() if k != 'FSA_LIBTPU'}
+            | {'PATH': path, 'FSA_VLLM': build, 'PYTHON': sys.executable},
         )
-        for n in range(3)
+        for _ in range(3)
     ]
     assert [process.wait() for process in started] == [0, 0, 0]
-    assert (tmp_path / 'log').read_text().split() == ['begun', 'ended'] * 2  # lock, fsa_jax
+    assert (tmp_path / 'log').read_text().split() == ['begun', 'ended'] * installs
 
 
 def test_without_a_package_index_there_is_one_clear_line(tmp_path):
