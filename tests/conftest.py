@@ -7,6 +7,9 @@ import pytest
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+# Programs of tests are small, and most of the time goes into compiling them: without XLA's optimisations
+# that takes a quarter. Here and in the processes that tests start; tests/parity compiles as users do.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 
 REQUIRE_DATA = bool(os.environ.get('FSA_REQUIRE_DATA'))
 REQUIRE_VLLM = bool(os.environ.get('FSA_REQUIRE_VLLM'))

@@ -1,6 +1,5 @@
 """A small packed folder and small configs, for the tests that train."""
 
-import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,12 +154,3 @@ def events(content: bytes) -> Iterator[Any]:
         (length,) = struct.unpack('<Q', content[:8])
         yield Event.FromString(content[12 : 12 + length])
         content = content[16 + length :]
-
-
-@contextlib.contextmanager
-def quick_compiles() -> Iterator[None]:
-    """XLA compiles without most optimisations: programs of tiny models in half the time."""
-    before = jax.config.read('jax_disable_most_optimizations')
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', before)

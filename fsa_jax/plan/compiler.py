@@ -81,6 +81,7 @@ def environment(library: Path) -> dict[str, str]:
         'TPU_STDERR_LOG_LEVEL': '1',  # libtpu's warnings, which else go to files of its own alone
         'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
         'XLA_FLAGS': '',
+        'JAX_DISABLE_MOST_OPTIMIZATIONS': '0',
         'PYTHONPATH': os.pathsep.join(filter(None, [str(_ROOT), os.environ.get('PYTHONPATH')])),
     }
 

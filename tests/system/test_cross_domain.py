@@ -18,13 +18,6 @@ pytest.importorskip('seqio')
 MEASURES = ('classification', 'extraction')
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick_compiles():
-    """The work here is some twenty programs of a tiny model, each run a few times."""
-    with training.quick_compiles():
-        yield
-
-
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
     """The lab's world, very small, and its vocabulary."""

@@ -8,16 +8,9 @@ import pytest
 from fsa_jax import configs as c
 from fsa_jax import manifest, stages
 from fsa_jax.train.checkpoint import open_model
-from tests import training
 
 DATASET = 'atsa_lab_restaurant'
 TINY = c.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_compiles():
-    with training.quick_compiles():
-        yield
 
 
 @pytest.fixture(scope='module')

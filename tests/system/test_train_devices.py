@@ -1,7 +1,6 @@
 """Training on eight (fake) devices is training on one."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests import training
 from tests.conftest import REPOSITORY
+from tests.processes import environment
 from tests.system.devices_job import KNOBS, MESHES, SEEDS
 
 pytestmark = pytest.mark.timeout(1200)
@@ -19,13 +19,9 @@ def runs(tmp_path_factory, tiny_spiece):
     """The folders of a run on one device and, by preset, of runs on eight."""
     folder = tmp_path_factory.mktemp('devices')
     packed = training.pack(folder / 'packed', tiny_spiece, train=400)
-    environment = os.environ | {
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-        'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',  # compiles in half the time
-    }
     command = [sys.executable, '-m', 'tests.system.devices_job', packed, folder, folder / 'xla']
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1100
+        command, cwd=REPOSITORY, env=environment(8), capture_output=True, text=True, timeout=1100
     )
     assert done.returncode == 0, done.stderr[-3000:]
     training.train(packed, folder / 'one', folder / 'xla', **KNOBS)

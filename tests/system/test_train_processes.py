@@ -110,22 +110,16 @@ IN_HERE = {name: KNOBS[name] for name in SHAPE} | {'tensorboard': False, 'log_ev
 def learned(world):
     """A student of the shape of all runs here that says some things right."""
     knobs = {'steps': 100, 'batch_size': 32, 'learning_rate': 1e-2, 'validation_split': ''}
-    with training.quick_compiles():
-        return training.train(
-            world.packed, world.folder / 'learned', world.folder / 'xla', **IN_HERE, **knobs
-        )
+    return training.train(
+        world.packed, world.folder / 'learned', world.folder / 'xla', **IN_HERE, **knobs
+    )
 
 
 def test_2_processes_read_one_seed_of_several(world):
-    with training.quick_compiles():
-        seeds = training.train(
-            world.packed,
-            world.folder / 'seeds',
-            world.folder / 'xla',
-            **IN_HERE,
-            seeds=(1, 2),
-            steps=2,
-        )
+    few = {'seeds': (1, 2), 'steps': 2}
+    seeds = training.train(
+        world.packed, world.folder / 'seeds', world.folder / 'xla', **IN_HERE, **few
+    )
     one, two = (predicted(world, seeds, n, '--gin.PredictConfig.seed=2') for n in (1, 2))
     assert two == one
 

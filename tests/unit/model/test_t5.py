@@ -15,20 +15,12 @@ from fsa_jax.model import axes
 from fsa_jax.model.decoding import decode_step, init_cache, start
 from fsa_jax.model.relative_bias import buckets_of_distances
 from fsa_jax.model.t5 import T5, init_params, param_axes
-from tests import training
 
 TIED = T5Config(
     vocab_size=61, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_decoder_layers=3, num_heads=2
 )
 UNTIED = TIED.replace(feed_forward_proj='gated-gelu', tie_word_embeddings=False)
 KEY = jax.random.key(7)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_compiles():
-    """These programs are tiny: without most of XLA's optimisations they compile in half the time."""
-    with training.quick_compiles():
-        yield
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,13 @@
+"""Programs that are compared with those of others are compiled as users compile them."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope='package', autouse=True)
+def optimised_programs():
+    """XLA optimises while these tests run; elsewhere it does not (tests/conftest.py)."""
+    before = jax.config.read('jax_disable_most_optimizations')
+    jax.config.update('jax_disable_most_optimizations', False)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
