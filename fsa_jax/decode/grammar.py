@@ -18,7 +18,8 @@ from fsa_jax.decode.automaton import START, Automaton
 from fsa_jax.errors import UserError
 from fsa_jax.records import POLARITIES
 
-WORD = re.compile(r'\w+|[^\w\s]')
+# An accent that stands behind its letter as a character of its own is of the word.
+WORD = re.compile(r'\w[\w\u0300-\u036f]*|[^\w\s]')
 MAX_TERM_WORDS = 24  # the longest term of the published training sets has 23
 _SEPARATORS = frozenset('|;')
 _MOST_PARTS = 200_000  # remembered with their ids

@@ -148,6 +148,12 @@ def test_every_span_of_words_can_be_written_and_nothing_else(vocabulary):
     assert lost == [0]
 
 
+def test_a_word_does_not_end_before_its_accent(vocabulary):
+    (one,), lost = Grammar(vocabulary).of_sentences(['food\u0301'])
+    assert accepted(vocabulary, one, max_pairs=1) == {''}
+    assert lost == [1]
+
+
 def accepted(vocabulary, one: automaton.Automaton, max_pairs: int) -> set[str]:
     """The texts of all paths to the end that go through no more than `max_pairs` pairs."""
     edges: dict[int, list] = {}
