@@ -4,7 +4,8 @@ import jax
 import pytest
 
 
-@pytest.fixture(scope='package', autouse=True)
+# Not of the package: where a folder has no __init__.py, pytest ends that with the session.
+@pytest.fixture(scope='module', autouse=True)
 def optimised_programs():
     """XLA optimises while these tests run; elsewhere it does not (tests/conftest.py)."""
     before = jax.config.read('jax_disable_most_optimizations')
