@@ -61,6 +61,11 @@ need_number() { # need_number VARIABLE…: these options must be whole numbers, 
   done
 }
 
+need_cuda() { # the environment that has jax with CUDA, which .venv's lock has not
+  [ -n "$DRY_RUN" ] || [ -x "$ROOT/.venv-core/bin/fsa" ] ||
+    fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
+}
+
 need_stage() { # a stage of fsa after --
   [ ${#stage[@]} -gt 0 ] || fail "needs the stage to run after --: $0 … -- train --gin_file=… --output=…"
 }

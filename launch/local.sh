@@ -16,8 +16,8 @@ parse 'processes devices max-restarts gpus!' "$@"
 need processes
 need_number processes max_restarts ${devices:+devices}
 need_stage
-if [ -n "$gpus" ]; then # .venv's lock is of a jax without CUDA
-  [ -n "$DRY_RUN" ] || [ -x "$ROOT/.venv-core/bin/fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
+if [ -n "$gpus" ]; then
+  need_cuda
   export PATH="$ROOT/.venv-core/bin:$PATH"
 else
   main_env

@@ -20,7 +20,7 @@ check_name "$name"
 need_number nodes gpus cpus max_restarts
 need_stage
 fsa=$ROOT/.venv-core/bin/fsa
-[ -n "$DRY_RUN" ] || [ -x "$fsa" ] || fail "no environment yet: ./launch/worker.sh setup --accelerator=cuda"
+need_cuda
 
 # srun does not take --cpus-per-task from the job (Slurm 22.05 and later).
 submit_slurm "$(slurm_header)
