@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from fsa_jax.corpus.dumps import Columns, Dump
 from fsa_jax.corpus.words import words
+from fsa_jax.data.json_records import without_halves
 from fsa_jax.errors import UserError
 from fsa_jax.records import Review
 
@@ -37,7 +38,9 @@ class Passed(NamedTuple):
         parts = [self.record.get(name) for name in self.columns.id]
         known = parts and None not in parts
         own = '-'.join(map(str, parts)) if known else f'{self.columns.source}-{self.number}'
-        return Review(_whole(own), _whole(self.text), _whole(self.domain), self.rating)
+        return Review(
+            without_halves(own), without_halves(self.text), without_halves(self.domain), self.rating
+        )
 
 
 def read_passing(dump: Dump, dropped: Counter[str]) -> Iterator[Passed]:
@@ -97,10 +100,6 @@ class Seen:
             return None
         self._seen.add(priority)
         return priority, own
-
-
-def _whole(text: str) -> str:
-    return text if text.isascii() else text.encode('utf-8', 'replace').decode()
 
 
 def clean(text: str) -> str:

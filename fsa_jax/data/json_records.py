@@ -126,6 +126,12 @@ def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         )
 
 
+def without_halves(text: str) -> str:
+    """`text` with '?' for each half of a character (a lone surrogate), which JSON can escape and UTF-8
+    cannot hold."""
+    return text if text.isascii() else text.encode('utf-8', 'replace').decode()
+
+
 def _skip(text: str, position: int, characters: str) -> int:
     while position < len(text) and text[position] in characters:
         position += 1

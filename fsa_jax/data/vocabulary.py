@@ -24,6 +24,7 @@ import sentencepiece
 
 from fsa_jax import manifest
 from fsa_jax.configs import VocabularyConfig
+from fsa_jax.data.json_records import without_halves
 from fsa_jax.errors import UserError
 
 NEWLINE = '[NL]'
@@ -176,10 +177,8 @@ class Vocabulary:
     def _encode_parts(self, parts: list[str]) -> list[list[int]]:
         try:
             encoded = self._pieces.encode(parts, num_threads=1)
-        except (
-            TypeError
-        ):  # lone surrogates, which JSON can escape and UTF-8 cannot hold, become '?'
-            parts = [part.encode(errors='replace').decode() for part in parts]
+        except TypeError:
+            parts = [*map(without_halves, parts)]
             encoded = self._pieces.encode(parts, num_threads=1)
         if self.nl_space == 'plain':
             return encoded

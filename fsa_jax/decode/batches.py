@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-SHORTEST = 32  # columns of the input ids: a batch has this times a power of two
+_SHORTEST = 32  # columns of the input ids: a batch has this times a power of two
 
 
 def longest_first(inputs: Sequence[Sequence[int]]) -> Int[np.ndarray, 'n']:
@@ -23,7 +23,7 @@ def padded(
     return tokens
 
 
-def power_of_two(n: int, least: int = SHORTEST) -> int:
+def power_of_two(n: int, least: int = _SHORTEST) -> int:
     """The smallest of least, 2 least, 4 least, ... that is at least n."""
     while least < n:
         least *= 2

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fsa_jax.data.json_records import without_halves
 from fsa_jax.data.tables import read_csv, read_lines, read_parquet
 from fsa_jax.errors import UserError, nearest
 
@@ -72,7 +73,7 @@ def _row(number: int, columns: dict[str, Any], text_field: str, id_field: str) -
         flags, text = ('unreadable',), ''
     return InputRow(
         id=str(number if identity is None else identity),
-        text=(text or '').encode('utf-8', 'replace').decode(),  # JSON may hold half a character
+        text=without_halves(text or ''),
         flags=flags,
         extra=kept,
     )

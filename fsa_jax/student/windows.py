@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from fsa_jax.data.json_records import without_halves
+
 Span = tuple[int, int]
 Length = Callable[[str], int]
 
@@ -35,8 +37,7 @@ def sentences(text: str, language: str) -> Iterator[Span]:
     """Spans of the sentences of `text` (sentencex), without the spaces around them."""
     import sentencex
 
-    whole = text.encode(errors='replace').decode()  # of half a character, which JSON may hold, '?'
-    for boundary in sentencex.get_sentence_boundaries(language, whole):
+    for boundary in sentencex.get_sentence_boundaries(language, without_halves(text)):
         start, end = boundary['start_index'], boundary['end_index']
         stripped = text[start:end].strip()
         if stripped:
