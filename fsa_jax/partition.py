@@ -14,7 +14,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from jax.typing import DTypeLike
 from fsa_jax.configs import MeshConfig, T5Config
 from fsa_jax.errors import UserError
 from fsa_jax.model import axes
-from fsa_jax.model.t5 import Params, init_params, param_axes
+from fsa_jax.model.t5 import Params, abstract_params, param_axes
 from fsa_jax.optim import path_names
 
 DATA, FSDP, TENSOR = MESH_AXES = ('data', 'fsdp', 'tensor')
@@ -49,11 +48,6 @@ _FSDP_TP: Rules = (
     (axes.ACTIVATION_VOCAB, TENSOR),
 )
 PRESETS = {'dp': _DP, 'fsdp': _FSDP, 'fsdp_tp': _FSDP_TP}
-
-
-def abstract_params(config: T5Config) -> Params:
-    """Shapes and dtypes of the parameters of a model."""
-    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
 
 
 def check_params(config: T5Config, params: Params, where: str | Path) -> None:

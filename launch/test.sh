@@ -41,5 +41,13 @@ run mypy
 run lint-imports
 run shellcheck -x launch/*.sh .ci/run
 run hadolint launch/docker/*.Dockerfile
-# Two workers, a file's tests in one of them and in order; files as collected, which begins with the long ones.
-run python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "${arguments[@]}"
+
+tests() { # two workers, a file's tests in one of them and in order; files as collected, which begins with the long ones
+  run python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+}
+if [ ${#arguments[@]} -gt 0 ]; then
+  tests "${arguments[@]}"
+else
+  tests tests/parity # in processes of their own, for how programs are compiled is chosen once (tests/parity/conftest.py)
+  tests tests/system tests/unit
+fi

@@ -8,8 +8,11 @@ import pytest
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # Programs of tests are small, and most of the time goes into compiling them: without XLA's optimisations
-# that takes a quarter. Here and in the processes that tests start; tests/parity compiles as users do.
+# that takes a quarter, and then half of it with its older emitters of loops. Here and in the processes
+# that tests start; tests/parity compiles as users do.
+QUICK_LOOPS = '--xla_cpu_use_fusion_emitters=false'
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+os.environ.setdefault('XLA_FLAGS', QUICK_LOOPS)
 
 REQUIRE_DATA = bool(os.environ.get('FSA_REQUIRE_DATA'))
 REQUIRE_VLLM = bool(os.environ.get('FSA_REQUIRE_VLLM'))

@@ -13,7 +13,7 @@ from pathlib import Path
 from fsa_jax.configs import to_gin
 from fsa_jax.train import checkpoint
 from tests import training
-from tests.conftest import REPOSITORY
+from tests.conftest import QUICK_LOOPS, REPOSITORY
 
 
 def free_port() -> int:
@@ -25,9 +25,8 @@ def free_port() -> int:
 
 def environment(devices: int = 1, **variables: str) -> dict[str, str]:
     """That of a process with so many devices, and threads for them: where those are fewer, collectives of
-    several processes wait for ever. Programs compile in a quarter of the time without most of XLA's
-    optimisations, and then in half of that with its older emitters of loops."""
-    flags = f'--xla_force_host_platform_device_count={devices} --xla_cpu_use_fusion_emitters=false'
+    several processes wait for ever. Programs compile in the quick ways of tests/conftest.py."""
+    flags = f'--xla_force_host_platform_device_count={devices} {QUICK_LOOPS}'
     return os.environ | {
         'XLA_FLAGS': flags,
         'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',

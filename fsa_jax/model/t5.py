@@ -27,7 +27,7 @@ The tree of parameters, float32, layers always stacked; shapes in the letters of
 A Hugging Face Linear weight is the transpose of a kernel; its embeddings are as ours.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -190,9 +190,20 @@ def init_params(config: T5Config, key: Array) -> Params:
     return nn.meta.unbox(_init_boxed(config, key))
 
 
+@cache  # a trace of the model takes a third of a second, and a run asks for both of these often
+def _abstract_boxed(config: T5Config) -> Params:
+    return jax.eval_shape(partial(_init_boxed, config), jax.random.key(0))
+
+
+def abstract_params(config: T5Config) -> Params:
+    """Shapes and dtypes of the tree of `init_params`."""
+    return nn.meta.unbox(_abstract_boxed(config))
+
+
 def param_axes(config: T5Config) -> dict[str, Any]:
     """The tree of `init_params` with a tuple of logical axis names (axes.py) for each parameter."""
-    abstract = jax.eval_shape(lambda: _init_boxed(config, jax.random.key(0)))
     return jax.tree.map(
-        lambda box: box.names, abstract, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
+        lambda box: box.names,
+        _abstract_boxed(config),
+        is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned),
     )

@@ -40,7 +40,7 @@ from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import write_atomic
 from fsa_jax.model.t5 import Params
 from fsa_jax.optim import path_names
-from fsa_jax.partition import abstract_params, check_params, spread
+from fsa_jax.partition import check_params, spread
 from fsa_jax.progress import say
 from fsa_jax.train.state import GroupState, TrainState
 

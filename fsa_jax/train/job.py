@@ -17,8 +17,8 @@ from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.model import axes
-from fsa_jax.model.t5 import Params, init_params, param_axes
-from fsa_jax.partition import Partition, abstract_params
+from fsa_jax.model.t5 import Params, abstract_params, init_params, param_axes
+from fsa_jax.partition import Partition
 from fsa_jax.train.checkpoint import ModelFolder, open_model
 from fsa_jax.train.metrics import chosen_metric
 from fsa_jax.train.state import TrainState

@@ -1,7 +1,15 @@
 """Programs that are compared with those of others are compiled as users compile them."""
 
+import os
+
 import jax
 import pytest
+
+from tests.conftest import QUICK_LOOPS
+
+# XLA reads its flags once a process, when it is first used: pytest that collects these tests does not set them.
+if os.environ['XLA_FLAGS'] == QUICK_LOOPS:
+    del os.environ['XLA_FLAGS']
 
 
 # Not of the package: where a folder has no __init__.py, pytest ends that with the session.

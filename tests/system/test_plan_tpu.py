@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from fsa_jax import configs as c
-from fsa_jax.partition import abstract_params
+from fsa_jax.model.t5 import abstract_params
 from fsa_jax.plan import compiler, stage
 from fsa_jax.plan.cell import Cell
 from fsa_jax.plan.program import Knobs

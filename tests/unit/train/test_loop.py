@@ -254,8 +254,8 @@ def test_rates_are_of_steps_and_not_of_compiling(packed, cache, tmp_path, monkey
         return run
 
     monkeypatch.setattr(loop, 'compile_train_step', slow)
-    knobs = {'steps': 12, 'batch_size': 2, 'buckets': 4, 'validation_split': '', 'log_every': 4}
-    run = training.train(packed, tmp_path / 'run', cache, **knobs)
+    knobs = {'steps': 12, 'batch_size': 2, 'buckets': 2, 'validation_split': '', 'log_every': 4}
+    run = training.train(packed, tmp_path / 'run', cache, **training.SMALLEST, **knobs)
     rates = [row['pairs_per_second'] for row in rows(run) if 'pairs_per_second' in row]
     assert rates
     assert min(rates) > 4 * 2 / 3, 'pairs of four steps in the time that one shape takes to compile'
