@@ -27,6 +27,7 @@ The tree of parameters, float32, layers always stacked; shapes in the letters of
 A Hugging Face Linear weight is the transpose of a kernel; its embeddings are as ours.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -191,19 +192,20 @@ def init_params(config: T5Config, key: Array) -> Params:
 
 
 @cache  # a trace of the model takes a third of a second, and a run asks for both of these often
-def _abstract_boxed(config: T5Config) -> Params:
+def _abstract_boxes(config: T5Config) -> dict[str, Any]:
     return jax.eval_shape(partial(_init_boxed, config), jax.random.key(0))
+
+
+def _of_boxes(what: Callable[[nn.LogicallyPartitioned], Any], config: T5Config) -> dict[str, Any]:
+    boxed = _abstract_boxes(config)
+    return jax.tree.map(what, boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned))
 
 
 def abstract_params(config: T5Config) -> Params:
     """Shapes and dtypes of the tree of `init_params`."""
-    return nn.meta.unbox(_abstract_boxed(config))
+    return _of_boxes(lambda box: jax.ShapeDtypeStruct(box.value.shape, box.value.dtype), config)
 
 
 def param_axes(config: T5Config) -> dict[str, Any]:
     """The tree of `init_params` with a tuple of logical axis names (axes.py) for each parameter."""
-    return jax.tree.map(
-        lambda box: box.names,
-        _abstract_boxed(config),
-        is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned),
-    )
+    return _of_boxes(lambda box: box.names, config)

@@ -38,7 +38,7 @@ from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import write_atomic
-from fsa_jax.model.t5 import Params
+from fsa_jax.model.t5 import Params, abstract_params
 from fsa_jax.optim import path_names
 from fsa_jax.partition import check_params, spread
 from fsa_jax.progress import say
