@@ -76,8 +76,7 @@ def broken(world: World, number: int, case: Break) -> tuple[Path, int, int]:
         group.processes[-1].send_signal(case.signal)
         status = group.wait()[-1]
     at = steps(world.folder / name)[-1]
-    mesh = f'--gin.MeshConfig.fsdp={case.end[0] * case.end[1]}'
-    return world.finish(name, *case.end, *OFTEN, mesh), at, status
+    return world.finish(name, *case.end, *OFTEN), at, status
 
 
 def chaos(world: World, unbroken: Path) -> list[dict]:

@@ -77,3 +77,9 @@ def tiny_spiece(tmp_path_factory) -> Path:
     from tests import training  # not above: it imports jax
 
     return training.spiece(tmp_path_factory.mktemp('vocabulary'))
+
+
+@pytest.fixture(scope='session')
+def cache(tmp_path_factory) -> Path:
+    """The cache of compiled programs: what one test compiled is read by the next."""
+    return tmp_path_factory.mktemp('xla')

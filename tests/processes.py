@@ -120,7 +120,7 @@ KNOBS = {
     'd_model': 16, 'd_kv': 8, 'd_ff': 32, 'num_layers': 1, 'num_decoder_layers': 1,
     'steps': 20, 'save_every': 10, 'keep': 3, 'log_every': 1, 'tensorboard': False,
     'layout': 'packed', 'encoder_length': 32, 'decoder_length': 32, 'learning_rate': 1e-3,
-    'validation_split': '', 'fsdp': 8, 'preset': 'fsdp',
+    'validation_split': '', 'preset': 'fsdp',
 }  # fmt: skip
 
 
@@ -136,6 +136,7 @@ class World:
     def train(self, name, processes, devices, *more, **options):
         """The processes of `fsa train`, as a context."""
         arguments = ['train', f'--gin_file={self.folder}/run.gin', f'--output={self.folder / name}']
+        arguments.append(f'--gin.MeshConfig.fsdp={processes * devices}')
         logs = self.folder / f'{name}.logs'
         return fsa([*arguments, *more], logs, processes, devices, **options)
 

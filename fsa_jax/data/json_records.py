@@ -46,7 +46,9 @@ def read_json_records(
                     raise UserError(f'{where}: expected a JSON object, got a {kind}')
                 yield where, record
         except UnicodeDecodeError as error:
-            raise UserError(f'{path}:{_bad_line(path)}: not UTF-8 ({error.reason})') from None
+            raise UserError(
+                f'{path}:{_bad_line(path)}: expected UTF-8 text; {error.reason}'
+            ) from None
 
 
 def open_text(path: Path, file: BinaryIO | None = None) -> TextIO:
@@ -73,7 +75,7 @@ def _first_character(path: Path, file) -> str:
     try:
         return next((line.strip()[0] for line in file if line.strip()), '')
     except UnicodeDecodeError as error:
-        raise UserError(f'{path}:{_bad_line(path)}: not UTF-8 ({error.reason})') from None
+        raise UserError(f'{path}:{_bad_line(path)}: expected UTF-8 text; {error.reason}') from None
 
 
 def _bad_line(path: Path) -> int:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError
 from fsa_jax.records import Aspect, Sentence
 
@@ -99,12 +100,6 @@ def _span(words: list[str], start: int, end: int, where: str) -> str | None:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    with open(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            where = f'{path}:{number}'
-            try:
-                text = line.decode('utf-8-sig' if number == 1 else 'utf-8').rstrip('\r\n')
-            except UnicodeDecodeError as error:
-                raise UserError(f'{where}: not UTF-8 ({error.reason})') from None
-            if text.strip():
-                yield where, text
+    for number, line in read_lines(path):
+        if line.strip():
+            yield f'{path}:{number}', line.rstrip('\r\n')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fsa_jax.artifacts import PREDICTIONS
 from fsa_jax.data.store import TokenStore
+from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError
 from fsa_jax.records import Prediction
 
@@ -20,13 +21,9 @@ def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
     examples = list(store.examples())
     file = path / PREDICTIONS if path.is_dir() else path
     try:
-        lines = file.read_text(encoding='utf-8-sig').split('\n')
+        lines = [line.rstrip('\r\n') for _, line in read_lines(file)]
     except FileNotFoundError:
         raise UserError(f'BenchmarkConfig.predictions: there is no file {file}') from None
-    except UnicodeDecodeError as error:
-        raise UserError(f'{file}: not UTF-8 ({error.reason}); save it as UTF-8') from None
-    if lines[-1] == '':
-        lines.pop()
     if len(lines) != len(examples):
         raise UserError(
             f'{file}: expected {len(examples):,} answers, one for each sentence of {store.task} '
@@ -37,7 +34,7 @@ def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
         Prediction(
             example.id,
             example.sentence,
-            answer.rstrip('\r'),
+            answer,
             task=store.task,
             metric=store.metric,
             gold=example.gold,

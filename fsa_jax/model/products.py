@@ -1,7 +1,8 @@
 """Matrix products: multiplied in compute dtype, summed in float32, forward and backward."""
 
 import math
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +21,18 @@ def einsum(spec: str, x: Array, y: Array, dtype: DTypeLike) -> Float[Array, '...
     gradient of a float32 weight is never rounded to bfloat16, and no product mixes dtypes: that
     would fall back to float32 speed. Every letter of `spec` must occur at least twice.
     """
-    x, y = x.astype(dtype), y.astype(dtype)
-    is_float32 = x.dtype == jnp.float32
+    on_cpu, elsewhere = _forms(spec, jnp.dtype(dtype) == jnp.float32)
+    return jax.lax.platform_dependent(
+        x.astype(dtype), y.astype(dtype), cpu=on_cpu, default=elsewhere
+    )
+
+
+@cache  # the same functions each time, for JAX remembers what it traced by them
+def _forms(spec: str, is_float32: bool) -> tuple[Callable[..., Array], Callable[..., Array]]:
     # JAX's default for float32 operands is TF32 on a GPU and bfloat16 on a TPU: not what was asked.
     precision = jax.lax.Precision.HIGHEST if is_float32 else None
     plain = partial(jnp.einsum, spec, precision=precision, preferred_element_type=jnp.float32)
-    on_cpu = _cpu_float32 if is_float32 else _cpu_bfloat16
-    return jax.lax.platform_dependent(x, y, cpu=partial(on_cpu, spec), default=plain)
+    return partial(_cpu_float32 if is_float32 else _cpu_bfloat16, spec), plain
 
 
 def _forward(spec, x, y, dtype):

@@ -22,10 +22,11 @@ MESHES = {
     'fsdp': {'fsdp': 4},
     'fsdp_tp': {'fsdp': 2, 'tensor': 2},
 }
+NARROW = training.SMALLEST | {'num_layers': 2, 'num_decoder_layers': 2}
 KNOBS = {'steps': 20, 'layout': 'packed', 'encoder_length': 32, 'decoder_length': 48}
-KNOBS |= {'validation_split': '', 'learning_rate': 1e-3, 'tensorboard': False}
+KNOBS |= {'validation_split': '', 'learning_rate': 1e-3, 'tensorboard': False} | NARROW
 # Four seeds on eight devices: the mesh is seed 4 x data 2.
-SEEDS = {'steps': 20, 'seeds': (1, 2, 3, 4), 'learning_rate': 1e-3, 'tensorboard': False}
+SEEDS = {'steps': 20, 'seeds': (1, 2, 3, 4), 'learning_rate': 1e-3, 'tensorboard': False} | NARROW
 
 
 def main(packed: Path, output: Path, cache: Path) -> None:

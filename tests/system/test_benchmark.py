@@ -310,7 +310,7 @@ def test_groups_that_have_begun_stay_as_they_are(world):
     ('content', 'message'),
     [
         ('a\nb\n', 'expected 21 answers, one for each sentence'),
-        (b'caf\xe9\n' * 21, 'not UTF-8'),
+        (b'caf\xe9\n' * 21, 'expected UTF-8'),
         ('{"prediction": 3}\n' * 21, ":1: expected a JSON object with the text 'prediction'"),
         (
             '{"prediction": "", "sentence": "x"}\n' * 21,

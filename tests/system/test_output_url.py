@@ -19,7 +19,7 @@ from tests import object_stores, training
 from tests.processes import KNOBS, environment, fsa
 
 RARELY = '--gin.TrainConfig.save_every=30'
-SLOW = KNOBS | {'steps': 60, 'save_every': 5, 'keep': 2, 'fsdp': 1, 'preset': 'dp'}
+SLOW = KNOBS | {'steps': 60, 'save_every': 5, 'keep': 2, 'preset': 'dp'}
 
 
 @pytest.fixture(scope='module')
@@ -123,12 +123,12 @@ def test_a_store_that_refuses_is_one_line(world, server, tmp_path):
 
 
 def apart(world, server, run, tmp_path, name, *more):
-    """Two processes of four devices; each works in a folder of its own, as on two hosts."""
+    """Two processes; each works in a folder of its own, as on two hosts."""
     folders = [tmp_path / f'{name}-{number}' for number in range(2)]
     for folder in folders:
         folder.mkdir()
     return train(
-        world, f'{server.url}/{run}', tmp_path / f'{name}.logs', *more, processes=2, devices=4,
+        world, f'{server.url}/{run}', tmp_path / f'{name}.logs', *more, processes=2,
         folders=folders, **on(server, 'outputs'),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ from tests.unit.teacher.conftest import content
 
 pytestmark = [pytest.mark.vllm, pytest.mark.data]
 
-REVIEWS = 64
+REVIEWS, FEW = 64, 16
 SAMPLING = ['--gin.SamplingConfig.max_tokens=48', '--gin.TeacherConfig.part_size=32']
 BRIEF_JSON = [
     "--gin.PromptConfig.kinds=('analysis',)", '--gin.PromptConfig.json=True',
@@ -71,6 +71,8 @@ def teacher(teacher_python, shared, tmp_path_factory):
     fit = [text for text in texts if 100 <= len(text) <= 899]
     reviews = [Review(f'yelp-{n}', text) for n, text in enumerate(fit[:REVIEWS])]
     write_jsonl(folder / 'reviews' / 'reviews.jsonl', reviews)
+    (folder / 'few').mkdir()
+    write_jsonl(folder / 'few' / 'reviews.jsonl', reviews[:FEW])
     (folder / 'texts.json').write_text(json.dumps(fit[REVIEWS:400]))
     made = Teacher(teacher_python, folder)
     process = made.start(REPOSITORY / 'tests' / 'tiny_llama.py', 'texts.json', 'tiny')
@@ -201,11 +203,12 @@ def test_a_real_server_on_loopback(teacher, unbroken):
     with server(teacher) as url:
         over_http.append(f'--gin.ServerConfig.url={url}')
         plain = teacher.teach('http', *SAMPLING, *over_http)
-        held = answers(teacher.teach('http_json', *BRIEF_JSON, *over_http))
+        few = '--gin.TeacherConfig.reviews=few'
+        held = answers(teacher.teach('http_json', *BRIEF_JSON, *over_http, few))
         told = teacher.teach('wrong', *over_http, '--gin.TeacherConfig.model=tinny', status=2)
     assert [g.id for g in answers(plain)] == [g.id for g in answers(unbroken)]
     assert content(plain) == content(unbroken)  # the same seeds, the same answers
-    assert len(held) == REVIEWS
+    assert len(held) == FEW
     for answer in held:
         jsonschema.validate(json.loads(answer.output), analysis.schema(reasoning=False))
     assert "serves no model 'tinny' (did you mean 'tiny'?)" in told
@@ -229,7 +232,7 @@ def test_from_reviews_to_a_trained_step(teacher, shared, tiny_spiece, tmp_path):
 
     reviews = shared / 'data' / 'reviews' / 'yelp2_test.json'
     sample = fsa(
-        f'sample {reviews}', 'sample', ReviewsConfig__size=24, ReviewsConfig__domain='restaurant',
+        f'sample {reviews}', 'sample', ReviewsConfig__size=12, ReviewsConfig__domain='restaurant',
         ReviewsConfig__text_field='sentence', ReviewsConfig__benchmarks=f"('{shared / 'data' / 'fsa'}',)",
     )  # fmt: skip
     generations = teacher.teach('sampled', *BRIEF_JSON, f'--gin.TeacherConfig.reviews={sample}')
@@ -259,7 +262,7 @@ def test_the_benchmark_in_context(teacher, shared, tmp_path):
     process = teacher.start(
         '-m', 'fsa_jax.cli', 'in-context', '--gin.TeacherConfig.model=tiny', '--gin.InContextConfig.json=True',
         '--gin.InContextConfig.dataset=acsa_rest16', f'--gin.InContextConfig.data_dir={shared / "data"}',
-        '--gin.InContextConfig.limit=40', '--gin.InContextConfig.k=3', '--gin.InContextConfig.choice=bm25',
+        '--gin.InContextConfig.limit=16', '--gin.InContextConfig.k=3', '--gin.InContextConfig.choice=bm25',
         '--gin.VLLMConfig.enforce_eager=True', '--gin.VLLMConfig.memory_fraction=0.1',
         '--gin.InContextConfig.bootstrap=0', '--gin.SamplingConfig.max_tokens=400', '--output=in_context',
     )  # fmt: skip
@@ -267,7 +270,7 @@ def test_the_benchmark_in_context(teacher, shared, tmp_path):
     assert process.returncode == 0, told
     out = teacher.folder / 'in_context'
     scores = json.loads((out / 'scores.json').read_text())
-    assert (scores['cost']['answered'], scores['cost']['malformed']) == (40, 0)
+    assert (scores['cost']['answered'], scores['cost']['malformed']) == (16, 0)
     assert scores['cost']['seconds_per_1000'] > 0
     given = [f'--gin.ScoreConfig.predictions={out}', '--gin.ScoreConfig.bootstrap=0']
     assert cli.main(['score', *given, f'--output={tmp_path / "scores"}']) == 0

@@ -20,8 +20,9 @@ from tests import training
 from tests.conftest import REPOSITORY
 
 # Some 0.1 s a step, so that a signal sent after step 5 arrives before step 10.
-KNOBS = {'steps': 10, 'save_every': 5, 'batch_size': 256, 'microbatches': 8, 'keep': 3}
+KNOBS = {'steps': 10, 'save_every': 5, 'batch_size': 64, 'microbatches': 8, 'keep': 3}
 KNOBS |= {'layout': 'packed', 'encoder_length': 64, 'decoder_length': 64, 'validation_split': ''}
+KNOBS |= training.SMALLEST | {'tensorboard': False}
 
 
 @pytest.fixture(scope='module')

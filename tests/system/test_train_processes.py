@@ -36,6 +36,15 @@ def two(world):
     return world.finish('two', 2, 4)
 
 
+LONG = '--gin.TrainConfig.steps=60'  # time for a signal
+
+
+@pytest.fixture(scope='module')
+def pair(world):
+    """Two processes of one device each, which is quicker, and longer, for those that are killed."""
+    return world.finish('pair', 2, 1, LONG)
+
+
 def rows(folder):
     return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
@@ -60,7 +69,7 @@ def test_the_first_20_losses_of_2_processes_are_those_of_one(one, two):
 
 
 def test_the_first_20_losses_of_4_processes_are_those_of_one(world, one):
-    assert losses(world.finish('four', 4, 2)) == pytest.approx(losses(one), rel=1e-5)
+    assert losses(world.finish('four', 4, 1)) == pytest.approx(losses(one), rel=1e-5)
 
 
 def test_one_process_writes_what_is_written_once(two):
@@ -124,13 +133,13 @@ def test_2_processes_read_one_seed_of_several(world):
     assert two == one
 
 
-def test_an_init_gets_other_padding_on_8_devices_of_1_and_2_processes(world, learned):
+def test_an_init_gets_other_padding_on_4_devices_of_1_and_2_processes(world, learned):
     knobs = {
         'TrainConfig.init': learned, 'TrainConfig.steps': 2, 'T5Config.vocab_padding': 2,
-        'MeshConfig.preset': 'fsdp_tp', 'MeshConfig.fsdp': 4, 'MeshConfig.tensor': 2,
+        'MeshConfig.preset': 'fsdp_tp', 'MeshConfig.fsdp': 2, 'MeshConfig.tensor': 2,
     }  # fmt: skip
     more = [f'--gin.{k}={v}' for k, v in knobs.items()]
-    one, two = (world.finish(f'padded-{n}', n, 8 // n, *more) for n in (1, 2))
+    one, two = (world.finish(f'padded-{n}', n, 4 // n, *more) for n in (1, 2))
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
 
 
@@ -140,7 +149,7 @@ def test_the_best_by_f1_of_2_processes_is_that_of_one(world, learned):
         'TrainConfig.validation_split': 'validation', 'TrainConfig.keep': 1,
     }  # fmt: skip
     more = [f'--gin.{k}={v}' for k, v in knobs.items()]
-    one, two = (world.finish(f'judged-{n}', n, 8 // n, *more) for n in (1, 2))
+    one, two = (world.finish(f'judged-{n}', n, 2 // n, *more) for n in (1, 2))
     expected, found = ([r for r in rows(f) if 'validation/f1' in r] for f in (one, two))
     assert [r['step'] for r in found] == [2, 4]
     assert 0 < expected[0]['validation/f1'] < 1
@@ -155,54 +164,55 @@ def test_the_best_by_f1_of_2_processes_is_that_of_one(world, learned):
 # -- killed, stopped, damaged ----------------------------------------------------------------------
 
 
-def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, two):
+def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, pair):
     """Saved by minutes, of which process 0's clock decides. kill -9 of process 1 ends process 0 as
     well; SIGTERM to process 1 alone stops both after the same step."""
-    often = ['--gin.TrainConfig.save_every=0', '--gin.TrainConfig.save_minutes=0.01']
+    often = [LONG, '--gin.TrainConfig.save_every=0', '--gin.TrainConfig.save_minutes=0.01']
     folder = world.folder / 'broken'
-    with world.train('broken', 2, 4, *often) as group:
+    soon = '--gin.DistributedConfig.heartbeat_seconds=15'  # by default process 0 waits 100 s for signs of life
+    with world.train('broken', 2, 1, *often, soon) as group:
         after_a_save(group, folder)
         group.processes[1].send_signal(signal.SIGKILL)
         assert group.wait()[0] not in (0, None)
     killed_at = checkpoint.steps(folder)
     assert killed_at
-    assert killed_at[-1] < 20
-    with world.train('broken', 2, 4, *often) as group:
+    assert killed_at[-1] < 60
+    with world.train('broken', 2, 1, *often) as group:
         after_a_save(group, folder, killed_at)
         group.processes[1].send_signal(signal.SIGTERM)
         assert group.wait() == [143, 143], group.log()[-3000:]
         assert 'stopped by SIGTERM after step' in group.log()
-    assert killed_at[-1] < checkpoint.steps(folder)[-1] == rows(folder)[-1]['step'] < 20
-    world.finish('broken', 2, 4)
-    assert_same_run(folder, two)
+    assert killed_at[-1] < checkpoint.steps(folder)[-1] == rows(folder)[-1]['step'] < 60
+    world.finish('broken', 2, 1, LONG)
+    assert_same_run(folder, pair)
 
 
-def test_a_checkpoint_that_one_process_cannot_read_gives_way_to_the_one_before(world, two):
+def test_a_checkpoint_that_one_process_cannot_read_gives_way_to_the_one_before(world, pair):
     """What process 1 wrote of the newest is lost: process 0 can read its own part of every array."""
     folder = world.folder / 'damaged'
-    shutil.copytree(two, folder)
+    shutil.copytree(pair, folder)
     (folder / manifest.MANIFEST).unlink()
-    fixed = manifest.read(two)['knobs']
+    fixed = manifest.read(pair)['knobs']
     (folder / manifest.UNFINISHED).write_text(json.dumps({'stage': 'train', 'knobs': fixed}))
-    cut = [*(folder / 'checkpoints' / '20').rglob('ocdbt.process_1/d/*')]
+    cut = [*(folder / 'checkpoints' / '60').rglob('ocdbt.process_1/d/*')]
     assert cut
     for path in cut:
         path.write_bytes(b'')
-    with world.train('damaged', 2, 4) as group:
+    with world.train('damaged', 2, 1, LONG) as group:
         assert group.wait() == [0, 0], group.log()[-3000:]
-        assert 'checkpoint 20 is damaged' in group.log()
-        assert 'resuming from checkpoint 10' in group.log()
-    assert_same_run(folder, two)
+        assert 'checkpoint 60 is damaged' in group.log()
+        assert 'resuming from checkpoint 50' in group.log()
+    assert_same_run(folder, pair)
 
 
 def test_a_process_that_hangs_ends_all_with_their_stacks(world):
     with world.train(
-        'hung', 2, 4, '--gin.TrainConfig.hang_minutes=0.5',
+        'hung', 2, 1, '--gin.TrainConfig.hang_minutes=0.2',
         module='tests.system.hanging_job',
     ) as group:  # fmt: skip
         assert group.wait(300) == [EXIT_HUNG, EXIT_HUNG], group.log()[-3000:]
         log = group.log()
-    assert 'it hangs (TrainConfig.hang_minutes=0.5)' in log
+    assert 'it hangs (TrainConfig.hang_minutes=0.2)' in log
     assert 'hanging_at' in log.partition('process 1:')[2]  # where process 1 is, in process 0's log
 
 
@@ -211,7 +221,7 @@ def test_a_process_that_hangs_ends_all_with_their_stacks(world):
 
 def test_a_process_with_another_config_is_refused(world):
     each = ([], ['--gin.TrainConfig.seed=43'])
-    with world.train('other', 2, 4, each=each) as group:
+    with world.train('other', 2, 1, each=each) as group:
         assert group.wait() == [2, 2]
         for number in range(2):
             assert 'process 1 has another config than process 0: TrainConfig.seed' in group.log(
@@ -225,7 +235,7 @@ def test_a_process_with_another_corpus_is_refused(world, tiny_spiece):
     for number, pairs in enumerate((400, 399)):
         training.pack(world.folder / f'host-{number}' / 'data', tiny_spiece, train=pairs)
     with world.train(
-        'corpus', 2, 4, '--gin.TrainConfig.data=data',
+        'corpus', 2, 1, '--gin.TrainConfig.data=data',
         folders=[world.folder / f'host-{number}' for number in range(2)],
     ) as group:  # fmt: skip
         assert group.wait() == [2, 2], group.log()

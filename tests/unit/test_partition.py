@@ -10,6 +10,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from fsa_jax.configs import MeshConfig, T5Config
 from fsa_jax.errors import UserError
+from fsa_jax.model.t5 import abstract_params
 from fsa_jax.partition import PRESETS, Partition, lay_out, make_mesh
 from fsa_jax.train.state import TrainState
 

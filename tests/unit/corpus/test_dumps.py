@@ -126,7 +126,7 @@ def test_half_a_character_and_a_nan_are_survived(tmp_path):
     [
         ('a.jsonl', dumps.lines(RECORDS[:2]) + b'{"text": "cut', r'a\.jsonl:3: broken line'),
         ('a.jsonl', dumps.lines(RECORDS[:2]) + b'[1]\n', r'a\.jsonl:3: expected a JSON object'),
-        ('a.jsonl', b'{"text": "caf\xe9"}\n', r'a\.jsonl:1: not UTF-8'),
+        ('a.jsonl', b'{"text": "caf\xe9"}\n', r'a\.jsonl:1: expected UTF-8'),
         ('a.json.gz', gzip.compress(dumps.lines(RECORDS))[:-20], r'a\.json\.gz is damaged'),
         ('a.json.gz', dumps.lines(RECORDS), r'a\.json\.gz is damaged'),
         ('a.csv', b'text,stars\nx\n', r'a\.csv:2: expected 2 columns'),

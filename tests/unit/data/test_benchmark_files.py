@@ -143,7 +143,7 @@ def test_a_bad_record_is_named_with_file_and_line(tmp_path, change, message):
         (b'[\n{"a": 1},\n5]', ':3:', 'expected a JSON object, got a int'),
         (b'{"a": 1}\n\n{"a": \n', ':3:', 'broken line'),
         (b'{"a": 1}\n\xef\xbb\xbf{"a": 2}\n', ':2:', 'byte-order mark in the middle'),
-        (b'{"a": 1}\n{"a": "\xff"}\n', ':2:', 'not UTF-8'),
+        (b'{"a": 1}\n{"a": "\xff"}\n', ':2:', 'expected UTF-8'),
         ('[{"a": 1}]'.encode('utf-16'), ':1:', 'byte-order mark of UTF-16'),
     ],
 )

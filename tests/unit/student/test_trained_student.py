@@ -26,10 +26,10 @@ def packed(tmp_path_factory, tiny_spiece):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, packed):
-    folder = tmp_path_factory.mktemp('trained')
+def trained(tmp_path_factory, packed, cache):
     knobs = {'steps': 300, 'evaluate_every': 150, 'tensorboard': False, 'log_every': 50}
-    return training.train(packed, folder / 'run', folder / 'xla', seeds=SEEDS, **knobs)
+    folder = tmp_path_factory.mktemp('trained') / 'run'
+    return training.train(packed, folder, cache, seeds=SEEDS, **knobs)
 
 
 @pytest.fixture(scope='module')

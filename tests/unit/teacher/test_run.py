@@ -147,7 +147,7 @@ def test_a_field_of_another_kind_is_named(field, tmp_path):
 def test_reviews_in_another_encoding_are_one_line(tmp_path):
     line = json.dumps({'id': 'a', 'text': 'Très bien.'}, ensure_ascii=False)
     (tmp_path / 'reviews.jsonl').write_text(f'{line}\n', 'latin-1')
-    with pytest.raises(UserError, match=r'reviews\.jsonl:1: not UTF-8'):
+    with pytest.raises(UserError, match=r'reviews\.jsonl:1: expected UTF-8'):
         teach(tmp_path / 'out', reviews=str(tmp_path), engine='scripted')
 
 

@@ -22,11 +22,6 @@ from tests import training
 
 
 @pytest.fixture(scope='module')
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp('xla')
-
-
-@pytest.fixture(scope='module')
 def packed(tmp_path_factory, tiny_spiece):
     return training.pack(tmp_path_factory.mktemp('packed') / 'p', tiny_spiece)
 

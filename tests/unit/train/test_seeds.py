@@ -29,11 +29,6 @@ KNOBS = {'steps': 0, 'epochs': 4.0, 'evaluate_examples': 0, 'tensorboard': False
 
 
 @pytest.fixture(scope='module')
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp('xla')
-
-
-@pytest.fixture(scope='module')
 def packed(tmp_path_factory, tiny_spiece):
     return training.pack(tmp_path_factory.mktemp('packed') / 'p', tiny_spiece)
 
