@@ -29,6 +29,7 @@ T = TypeVar('T')
 _LONG_MS = 24 * 3600 * 1000  # waits are ended by the alarm, not by the clock
 _POLL_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 5.0  # for others to hear an alarm before this process is gone
+_PATIENCE_SECONDS = 30.0  # for the listener to end a process whose own end was not the first
 _ALARM = 'fsa/alarm'
 
 
@@ -67,17 +68,22 @@ class Together(Hosts):
         self.main = self.index == 0
         self._numbers = itertools.count()  # alike in all processes, as they call in the same order
         self._over = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name='alarm', daemon=True)
 
     def __enter__(self) -> 'Together':
-        threading.Thread(target=self._listen, name='alarm', daemon=True).start()
+        self._listener.start()
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        self._over.set()
         if kind is None or issubclass(kind, (SystemExit, manifest.AlreadyDone)):
+            self._over.set()
             return  # in all of them
         status = 2 if issubclass(kind, (UserError, OSError)) else 1
-        self._sound('failed', str(error) or kind.__name__, status)
+        first = self._sound('failed', str(error) or kind.__name__, status)
+        if status == 1 and not first:
+            # The end of another process broke what was on its way here: the listener ends this one as that one told.
+            self._listener.join(_PATIENCE_SECONDS)
+        self._over.set()
         # The ways out of Python wait for threads, and those for processes that are gone.
         threading.Thread(target=self._leave, args=(status,), daemon=True).start()
 
@@ -136,12 +142,13 @@ class Together(Hosts):
         self._sound('hung', message, EXIT_HUNG)
         self._report_hang(message)
 
-    def _sound(self, kind: str, message: str, status: int) -> None:
-        """Tells all processes, unless another was first."""
+    def _sound(self, kind: str, message: str, status: int) -> bool:
+        """Tells all processes; False where another was first, or the coordinator is gone."""
         try:
             self._set(_ALARM, {'from': self.index, 'kind': kind, 'text': message, 'status': status})
         except jax.errors.JaxRuntimeError:
-            return  # somebody was first, or the coordinator is gone
+            return False
+        return True
 
     def _listen(self) -> None:
         """Ends this process when another failed or hangs, or the coordinator is gone."""

@@ -134,7 +134,7 @@ class World:
         (folder / 'run.gin').write_text(to_gin(configs))
 
     def train(self, name, processes, devices, *more, **options):
-        """The processes of `fsa train`, as a context."""
+        """The processes of `fsa train`, as a context; parameters are spread over all devices."""
         arguments = ['train', f'--gin_file={self.folder}/run.gin', f'--output={self.folder / name}']
         arguments.append(f'--gin.MeshConfig.fsdp={processes * devices}')
         logs = self.folder / f'{name}.logs'

@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
+from fsa_jax.hosts import EXIT_HUNG
 from tests.conftest import REPOSITORY
-from tests.processes import environment, free_port
+from tests.processes import environment, free_port, fsa
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -96,3 +97,10 @@ def test_two_processes_meet(met, cluster):
     for number, (printed, errors) in enumerate(met[cluster]):
         expected = f'process {number} of 2, main: {number == 0}, heard of process 0'
         assert expected in printed, errors[-2000:]
+
+
+def test_what_the_end_of_another_process_breaks_is_not_the_cause(tmp_path):
+    with fsa(['hang'], tmp_path, processes=2, module='tests.system.meeting_job') as group:
+        assert group.wait(120) == [EXIT_HUNG, EXIT_HUNG], group.log()
+    assert 'fsa: process 1 has done nothing' in group.log()
+    assert 'Traceback' not in group.log()

@@ -167,7 +167,7 @@ def test_the_best_by_f1_of_2_processes_is_that_of_one(world, learned):
 def test_killed_then_stopped_the_run_ends_as_if_nothing_had_happened(world, pair):
     """Saved by minutes, of which process 0's clock decides. kill -9 of process 1 ends process 0 as
     well; SIGTERM to process 1 alone stops both after the same step."""
-    often = [LONG, '--gin.TrainConfig.save_every=0', '--gin.TrainConfig.save_minutes=0.01']
+    often = [LONG, '--gin.TrainConfig.save_every=0', '--gin.TrainConfig.save_minutes=0.002']
     folder = world.folder / 'broken'
     soon = '--gin.DistributedConfig.heartbeat_seconds=15'  # by default process 0 waits 100 s for signs of life
     with world.train('broken', 2, 1, *often, soon) as group:

@@ -50,6 +50,16 @@ def test_presets_lay_out_parameters(preset):
     }
 
 
+def test_shapes_are_of_no_partition():
+    """They are remembered: asked for within a mesh they serve without one, and the other way round."""
+    within, without = (TINY.replace(num_layers=n) for n in (3, 4))
+    shapes = [abstract_params(without)]
+    with Partition.from_config(MeshConfig()).context():
+        shapes += [abstract_params(without), abstract_params(within)]
+    assert {x.sharding for x in jax.tree.leaves(shapes)} == {None}
+    assert shapes[0] == shapes[1]
+
+
 def test_optimizer_state_lies_as_its_parameters():
     layout = partition('fsdp', fsdp=2)
     params, shardings = abstract_params(TINY), layout.params(TINY)

@@ -12,6 +12,7 @@ import pytest
 from fsa_jax.configs import MeshConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.data.rows import Rows
 from fsa_jax.data.store import PackedFolder
+from fsa_jax.model.t5 import abstract_params
 from fsa_jax.partition import Partition
 from fsa_jax.train.feed import Feed, local_rows, prefetch
 from fsa_jax.train.state import TrainState
