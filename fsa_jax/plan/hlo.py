@@ -53,6 +53,15 @@ class Instruction:
     attributes: str
     root: bool
 
+    @property
+    def results(self) -> tuple[Array, ...]:
+        """What it returns; of an asynchronous start what its end returns: its type lists the operands
+        before that, and semaphores after it."""
+        if not self.op.endswith('-start') or self.op in ('all-reduce-start', 'copy-start'):
+            return self.arrays
+        count = len(self.operands)
+        return self.arrays[count : 2 * count]
+
     def called(self, key: str) -> str:
         """The computation that an attribute names."""
         found = re.search(rf'\b{key}=%?([\w.\-]+)', self.attributes)
@@ -277,12 +286,8 @@ def _kind(instruction: Instruction) -> str:
 
 
 def _collective(module: Module, instruction: Instruction, kind: str, times: int) -> Collective:
-    arrays, groups = instruction.arrays, _groups(instruction, module.partitions)
-    if instruction.op == 'all-gather-start':
-        arrays = arrays[len(arrays) // 2 :]  # (operands, results)
-    elif instruction.op == 'collective-permute-start':
-        arrays = arrays[1:2]  # (operand, result, two semaphores)
-    elif instruction.op == 'reduce-scatter':
+    arrays, groups = instruction.results, _groups(instruction, module.partitions)
+    if instruction.op.removesuffix('-start') == 'reduce-scatter':
         arrays = tuple(Array(a.dtype, (*a.shape, len(groups[0])), a.fast) for a in arrays)
     source = re.search(r'op_name="([^"]*)"', instruction.attributes)
     kind = kind.removesuffix(' of operand')

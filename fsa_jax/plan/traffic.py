@@ -50,7 +50,7 @@ def _moved(module: Module, computation: Computation, instruction: Instruction) -
 
 
 def _slow(instruction: Instruction) -> int:
-    return sum(array.bytes for array in instruction.arrays if not array.fast)
+    return sum(array.bytes for array in instruction.results if not array.fast)
 
 
 def _read(module: Module, fused: Computation, number: int, operand: Instruction) -> int:

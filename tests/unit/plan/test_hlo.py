@@ -97,6 +97,30 @@ def test_a_scan_reads_a_slice_at_a_time(programs):
     assert 3 * INNER * matrix <= found <= 8 * INNER * matrix
 
 
+STARTS = """HloModule starts, num_partitions=4
+ENTRY %main (x: f32[16,32]) -> f32[16,32] {
+  %x = f32[16,32]{1,0} parameter(0)
+  %a = (f32[16,32]{1,0}, f32[64,32]{1,0}) all-gather-start(%x), replica_groups=[1,4]<=[4], dimensions={0}
+  %b = f32[64,32]{1,0} all-gather-done(%a)
+  %c = ((f32[64,32]{1,0}), f32[16,32]{1,0}, u32[]{:S(2)}) reduce-scatter-start(%b), replica_groups=[1,4]<=[4], to_apply=%add
+  %d = f32[16,32]{1,0} reduce-scatter-done(%c)
+  %e = (f32[16,32]{1,0}, f32[16,32]{1,0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%d), source_target_pairs={{0,1},{1,2}}
+  %f = f32[16,32]{1,0} collective-permute-done(%e)
+  ROOT %g = f32[16,32]{1,0} all-reduce-start(%f), replica_groups={}, to_apply=%add
+}
+"""
+
+
+def test_what_an_asynchronous_start_lists_beside_its_result_is_not_counted():
+    """All of X or four times X, each read once and written once; the operand stands in the type too."""
+    module = hlo.parse(STARTS)
+    found = {c.kind: c.bytes for c in hlo.collectives(module)}
+    assert found == {
+        'all-gather': 4 * X, 'reduce-scatter': 4 * X, 'collective-permute': X, 'all-reduce': X,
+    }  # fmt: skip
+    assert traffic.hbm_bytes(module) == (1 + 4) * X + (4 + 1) * X + 2 * X + 2 * X
+
+
 @pytest.mark.parametrize(
     ('written', 'groups'),
     [
