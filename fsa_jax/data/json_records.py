@@ -46,9 +46,7 @@ def read_json_records(
                     raise UserError(f'{where}: expected a JSON object, got a {kind}')
                 yield where, record
         except UnicodeDecodeError as error:
-            raise UserError(
-                f'{path}:{_bad_line(path)}: expected UTF-8 text; {error.reason}'
-            ) from None
+            raise _not_utf8(path, error) from None
 
 
 def open_text(path: Path, file: BinaryIO | None = None) -> TextIO:
@@ -75,7 +73,11 @@ def _first_character(path: Path, file) -> str:
     try:
         return next((line.strip()[0] for line in file if line.strip()), '')
     except UnicodeDecodeError as error:
-        raise UserError(f'{path}:{_bad_line(path)}: expected UTF-8 text; {error.reason}') from None
+        raise _not_utf8(path, error) from None
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> UserError:
+    return UserError(f'{path}:{_bad_line(path)}: expected UTF-8 text; {error.reason}')
 
 
 def _bad_line(path: Path) -> int:
