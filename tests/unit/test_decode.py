@@ -1,6 +1,5 @@
 """Decoding: filters against transformers, draws against the distribution, loops by hand."""
 
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import scipy.stats
 from fsa_jax.configs import DecodeConfig, T5Config
 from fsa_jax.decode import Generator, beam, stepwise
 from fsa_jax.model.t5 import init_params
+from tests.processes import environment
 
 CONFIG = T5Config(
     vocab_size=64,
@@ -206,6 +206,7 @@ import jax, numpy as np
 from fsa_jax.configs import DecodeConfig, MeshConfig, T5Config
 from fsa_jax.decode import Generator
 from fsa_jax.model.t5 import init_params
+from tests.processes import environment
 from fsa_jax.partition import Partition
 
 config = T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_decoder_layers=1,
@@ -225,9 +226,8 @@ print('equal on', jax.device_count())
 
 
 def test_eight_devices_generate_what_one_does():
-    environment = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
     done = subprocess.run(
-        [sys.executable, '-c', _MESHES], env=environment, capture_output=True, text=True
+        [sys.executable, '-c', _MESHES], env=environment(8), capture_output=True, text=True
     )
     assert done.stdout == 'equal on 8\n', done.stderr
 

@@ -7,7 +7,7 @@ import pytest
 from fsa_jax import flops
 from fsa_jax.configs import MeshConfig, OptimizerConfig, RowsConfig, T5Config, TrainConfig
 from fsa_jax.model.decoding import decode_step, init_cache, start
-from fsa_jax.model.t5 import T5, init_params
+from fsa_jax.model.t5 import T5, abstract_params
 from fsa_jax.partition import Partition
 from fsa_jax.plan import hlo, program, traffic
 
@@ -25,10 +25,6 @@ def counted(function, *arguments) -> int:
 
 def inputs():
     return jnp.ones((B, S), jnp.int32), jnp.ones((B, T), jnp.int32)
-
-
-def abstract_params(config):
-    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
 @pytest.mark.parametrize('config', [CONFIG, GATED, CONFIG.replace(unroll=True)])

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import threading
-from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jax
@@ -12,14 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from fsa_jax.model.t5 import init_params
+from fsa_jax.model.t5 import abstract_params
 
 TOKEN = 'hf_' + 'secretsecret'
-
-
-@lru_cache
-def _shapes(config):
-    return jax.eval_shape(partial(init_params, config), jax.random.key(0))
 
 
 @pytest.fixture
@@ -28,7 +22,9 @@ def params_of():
 
     def make(config, seed=0):
         random = np.random.default_rng(seed)
-        return jax.tree.map(lambda a: random.normal(size=a.shape).astype('f'), _shapes(config))
+        return jax.tree.map(
+            lambda a: random.normal(size=a.shape).astype('f'), abstract_params(config)
+        )
 
     return make
 

@@ -1,7 +1,6 @@
 """Counts read off HLO that jax compiled for eight devices, against what the programs do."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import pytest
 
 from fsa_jax.plan import hlo, traffic
 from tests.conftest import REPOSITORY
+from tests.processes import environment
 from tests.unit.plan.hlo_job import INNER, OUTER
 
 X = 16 * 32 * 4  # bytes of the array that is sent
@@ -17,10 +17,9 @@ X = 16 * 32 * 4  # bytes of the array that is sent
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('hlo')
-    environment = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}
     done = subprocess.run(
         [sys.executable, '-m', 'tests.unit.plan.hlo_job', folder],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True,
+        cwd=REPOSITORY, env=environment(8), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
