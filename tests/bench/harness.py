@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / 'docs' / 'results'
 NOT_MEASURED = 'not measured'
 CORES = len(os.sched_getaffinity(0))  # threads of both sides
+LOAD_AT_START = os.getloadavg()[0]  # read on import: later it is the benchmark's own
 QUIET_LOAD = 1.0  # of the last minute; above it somebody else used the machine
 _PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'transformers', 'sentencepiece', 'seqio', 'tensorflow-cpu',
@@ -104,7 +105,6 @@ class Report:
     goals: list[Goal] = field(default_factory=list)
     profile: dict[str, Any] = field(default_factory=dict)  # where the time goes
     notes: list[str] = field(default_factory=list)
-    started: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -125,7 +125,10 @@ class Report:
             'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
             'command': command(),
             'machine': environment.machine(_jax_devices()),
-            'load_average': {'start': round(self.started, 2), 'end': round(os.getloadavg()[0], 2)},
+            'load_average': {
+                'start': round(LOAD_AT_START, 2),
+                'end': round(os.getloadavg()[0], 2),
+            },
             'versions': environment.versions(_PACKAGES),
             'settings': self.settings,
             'rows': [dataclasses.asdict(row) | {'median': row.median} for row in self.rows],
@@ -165,7 +168,7 @@ class Report:
         console.print(table)
         for name, share in self.profile.items():
             console.print(f'profile: {name}: {share}')
-        if max(self.started, os.getloadavg()[0] - CORES) > QUIET_LOAD:
+        if max(LOAD_AT_START, os.getloadavg()[0] - CORES) > QUIET_LOAD:
             console.print('[bold]the machine was not quiet: read nothing from these numbers[/bold]')
 
 
