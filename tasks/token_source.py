@@ -170,25 +170,29 @@ class TaskSource:
         return isinstance(self.task.source, RecordSource) and self._before_tokenize == []
 
     def _encode(self, records: list[Record], name: str) -> Ragged:
-        feature = self.task.output_features[name]
-        encode = _encoder(feature)
+        encode = _encoder(self.task.output_features[name])
         assert encode is not None  # see _before_tokenize
-        rows = encode([record[name] for record in records])
-        if feature.add_eos:
-            for row in rows:
-                row.append(feature.vocabulary.eos_id)
-        row_splits = np.cumsum([0, *map(len, rows)])
-        tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32, row_splits[-1])
-        return tokens, row_splits
+        return encode([record[name] for record in records])
 
 
-def _encoder(feature: seqio.Feature) -> Callable[[list[str]], list[list[int]]] | None:
+def _encoder(feature: seqio.Feature) -> Callable[[list[str]], Ragged] | None:
     """Texts to ids in one call, for the vocabularies that have it."""
     if isinstance(feature.vocabulary, SeqioVocabulary):
-        return feature.vocabulary.vocabulary.encode_batch
+        return functools.partial(
+            feature.vocabulary.vocabulary.encode_ragged, add_eos=feature.add_eos
+        )
     if isinstance(feature.vocabulary, seqio.SentencePieceVocabulary):
-        return functools.partial(feature.vocabulary.tokenizer.encode, num_threads=1)
+        return functools.partial(_encode_with_seqio, feature)
     return None
+
+
+def _encode_with_seqio(feature: seqio.Feature, texts: list[str]) -> Ragged:
+    rows = feature.vocabulary.tokenizer.encode(texts, num_threads=1)
+    if feature.add_eos:
+        for row in rows:
+            row.append(feature.vocabulary.eos_id)
+    tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
+    return tokens, np.cumsum([0, *map(len, rows)])
 
 
 def _rows(ragged: Ragged) -> list[np.ndarray]:

@@ -90,7 +90,8 @@ def read_generations(
     """
     path = Path(path)
     files = corpus_files(path)
-    hashed = 'validation' not in files and split in ('train', 'validation')
+    made = validation_fraction > 0 and 'validation' not in files
+    hashed = made and split in ('train', 'validation')
     for generation, review in _read(files.get('train' if hashed else split, []), path, kind):
         if not hashed or (split == 'validation') == _held_out(review, validation_fraction):
             yield generation

@@ -91,9 +91,10 @@ def _bad_line(path: Path) -> int:
 
 
 def _lines(path: Path, file, loads) -> Iterator[tuple[str, Any]]:
+    named = str(path)
     for number, line in enumerate(file, 1):
         if line.strip():
-            where = f'{path}:{number}'
+            where = f'{named}:{number}'
             try:
                 yield where, loads(line)
             except (ValueError, RecursionError) as error:

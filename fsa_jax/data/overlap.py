@@ -15,11 +15,11 @@ from jaxtyping import Int, UInt64
 
 from fsa_jax.data.store import TokenStore
 
-HEAD = 8  # ids; an input of fewer is common speech
+HEAD = 8  # ids, a power of two; an input of fewer is common speech
 Shared = dict[str, dict[str, int]]
 _TRAIN = 'train'
 _BLOCK = 4096  # pairs hashed at once
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR = 0x9E3779B97F4A7C15
 _ROUGH = 20  # bits of a hash that are looked at first
 
 
@@ -44,6 +44,8 @@ def shared_inputs(
     held = {name: _held_store(s) for name, s in whole.items() if s.header.split != _TRAIN}
     for name, inputs in (texts or {}).items():
         held[name] = _held_ids(inputs, next(iter(whole.values())).tokens.dtype)
+    if not held:
+        return {}
     inside = Inside(held)
     shared: Shared = {name: {} for name in held}
     for other, store in whole.items():
@@ -104,11 +106,13 @@ class Inside:
 
 
 def _heads(ids: Int[np.ndarray, 'ids']) -> UInt64[np.ndarray, 'places']:
-    """A hash of the HEAD ids from each place on."""
-    places = max(len(ids) - HEAD + 1, 0)
-    total = np.zeros(places, np.uint64)
-    for k in range(HEAD):
-        total = total * _FACTOR + ids[k : k + places].astype(np.uint64)
+    """A polynomial hash, mod 2**64, of the HEAD ids from each place on."""
+    if len(ids) < HEAD:
+        return np.zeros(0, np.uint64)
+    total, size, factor = ids.astype(np.uint64), 1, _FACTOR
+    while size < HEAD:  # of `size` ids, and from there of twice as many
+        total = total[:-size] * factor + total[size:]
+        size, factor = 2 * size, factor * factor % 2**64
     return total
 
 

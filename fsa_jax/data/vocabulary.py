@@ -18,9 +18,12 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
+from jaxtyping import Int32, Int64
 
 from fsa_jax import manifest
 from fsa_jax.configs import VocabularyConfig
@@ -155,16 +158,33 @@ class Vocabulary:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of every text, without `</s>`: one call into SentencePiece, on one core."""
-        cut = [self._split(text) for text in texts]
-        encoded = iter(self._encode_parts([part for parts, _ in cut for part in parts]))
-        result = []
-        for _, between in cut:
-            ids = next(encoded)
-            for special in between:
-                ids.append(special)
-                ids += next(encoded)
-            result.append(ids)
-        return result
+        tokens, row_splits = self.encode_ragged(texts, add_eos=False)
+        return [tokens[start:end].tolist() for start, end in pairwise(row_splits.tolist())]
+
+    def encode_ragged(
+        self, texts: Sequence[str], *, add_eos: bool
+    ) -> tuple[Int32[np.ndarray, 'ids'], Int64[np.ndarray, 'n_plus_1']]:
+        """The ids of all n texts, one after another, and their row splits; each with `</s>` if asked."""
+        parts: list[str] = []
+        after: list[int] = []  # the id after each part: what the text was cut at, at its end </s>
+        counts: list[int] = []
+        for text in texts:
+            cut, between = self._split(text)
+            parts += cut
+            after += [*between, self.eos_id]
+            counts.append(len(cut))
+        encoded = self._encode_parts(parts)
+        last = np.cumsum(counts, dtype=np.int64) - 1  # part of each text
+        followed = np.ones(len(parts), bool)
+        followed[last] = add_eos
+        ends = np.cumsum(followed + np.fromiter(map(len, encoded), np.int64, len(parts)))
+        row_splits = np.append(0, ends[last])
+        of_parts = np.ones(row_splits[-1], bool)
+        of_parts[ends[followed] - 1] = False
+        tokens = np.empty(len(of_parts), np.int32)
+        tokens[of_parts] = np.fromiter(chain.from_iterable(encoded), np.int32)
+        tokens[~of_parts] = np.array(after, np.int32)[followed]
+        return tokens, row_splits
 
     def _split(self, text: str) -> tuple[list[str], list[int]]:
         """What SentencePiece encodes of `text`, and the special ids between those parts."""

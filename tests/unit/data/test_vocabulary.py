@@ -1,9 +1,11 @@
 """The vocabulary against hand-worked ids, transformers' T5 tokenizer, and SentencePiece itself."""
 
+import itertools
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import HealthCheck, given, settings
@@ -160,6 +162,20 @@ def test_each_part_is_encoded_alone(tiny_spiece):
     assert (
         vocabulary.decode([*first, newline, *second, 1, 0]) == 'the food was great[NL] slow service'
     )
+
+
+@pytest.mark.parametrize('add_eos', [False, True])
+def test_ragged_rows_are_the_texts_encoded_one_by_one(tiny_spiece, add_eos):
+    vocabulary = Vocabulary(tiny_spiece)
+    texts = ['the food was great\nslow service', '', '\n', '<extra_id_0> good </s>', 'bad [NL]']
+    end = [1] if add_eos else []
+    for some in (texts, texts[1:2], []):
+        tokens, row_splits = vocabulary.encode_ragged(some, add_eos=add_eos)
+        assert (tokens.dtype, row_splits.dtype) == (np.int32, np.int64)
+        assert row_splits[0] == 0
+        assert row_splits[-1] == len(tokens)
+        rows = [tokens[a:b].tolist() for a, b in itertools.pairwise(row_splits)]
+        assert rows == [vocabulary.encode(text) + end for text in some]
 
 
 def test_without_the_newline_token(tiny_spiece):
