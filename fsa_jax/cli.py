@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fsa_jax import configs as configs_lib
 from fsa_jax import manifest, stages
-from fsa_jax.errors import UserError, nearest
+from fsa_jax.errors import UserError, exit_status, nearest
 
 USAGE = 'fsa STAGE --gin_file=F --gin.Class.field=value --output=DIR'
 
@@ -236,14 +236,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(done, file=sys.stderr)
     except BrokenPipeError:  # fsa … --help | head
         sys.stderr.close()
-    except (
-        UserError,
-        OSError,
-    ) as error:  # an OSError says itself what is wrong: disk full, no access
+    except (UserError, OSError) as error:
         if '--debug' in argv:
             raise
         print(f'fsa: {error}', file=sys.stderr)
-        return 2
+        return exit_status(error)
     except RuntimeError as error:
         if '--debug' in argv or 'RESOURCE_EXHAUSTED' not in str(error):
             raise

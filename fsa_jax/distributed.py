@@ -21,10 +21,12 @@ from jax._src.distributed import global_state  # the key-value store has no publ
 
 from fsa_jax import manifest, rendezvous
 from fsa_jax.configs import DistributedConfig
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError, exit_status
 from fsa_jax.hosts import EXIT_HUNG, Hosts, stacks
 
 T = TypeVar('T')
+
+_RAISED = {kind.__name__: kind for kind in (manifest.AlreadyDone, Unreachable)}
 
 _LONG_MS = 24 * 3600 * 1000  # waits are ended by the alarm, not by the clock
 _POLL_SECONDS = 1.0
@@ -78,7 +80,7 @@ class Together(Hosts):
         if kind is None or issubclass(kind, (SystemExit, manifest.AlreadyDone)):
             self._over.set()
             return  # in all of them
-        status = 2 if issubclass(kind, (UserError, OSError)) else 1
+        status = exit_status(error)
         first = self._sound('failed', str(error) or kind.__name__, status)
         if status == 1 and not first:
             # The end of another process broke what was on its way here: the listener ends this one as that one told.
@@ -101,7 +103,7 @@ class Together(Hosts):
             return result
         kind, value = self._get(key)
         if kind:
-            raise (manifest.AlreadyDone if kind == 'AlreadyDone' else UserError)(value)
+            raise _RAISED.get(kind, UserError)(value)
         return value
 
     def agree(self, name: str, values: Mapping[str, Any]) -> None:

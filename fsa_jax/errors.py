@@ -1,11 +1,46 @@
-"""The error a user can act on."""
+"""The errors that are one line, and the exit status of each."""
+
+import errno
+import os
+
+_PASSING = {
+    errno.EAGAIN, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+}  # fmt: skip
 
 
 class UserError(Exception):
     """Bad input: one line that says what was expected, what came, and which knob to turn.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints it without a traceback and exits with `status`.
     """
+
+    status = 2
+
+
+class Unreachable(UserError):
+    """A network, a file server or a store that is down: the same command may well succeed later."""
+
+    status = os.EX_TEMPFAIL  # 75
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether what failed is a network or a file server, not what the user gave."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def exit_status(error: BaseException) -> int:
+    """75 for what may pass, 2 for other bad input (an OSError says itself what is wrong), else 1.
+
+    The launch scripts start a run again that ends with another status than 0 and 2.
+    """
+    if isinstance(error, UserError):
+        return error.status
+    if may_pass(error):
+        return Unreachable.status
+    return UserError.status if isinstance(error, OSError) else 1
 
 
 def nearest(name: str, names) -> str:

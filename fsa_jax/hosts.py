@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar('T')
 
-EXIT_HUNG = 75  # EX_TEMPFAIL: the same command may well succeed
+EXIT_HUNG = os.EX_TEMPFAIL  # 75: the same command may well succeed
 
 
 class Hosts:

@@ -1,4 +1,7 @@
-"""One run at a time in an output folder: a lock beside it, which ends with its process however that ends."""
+"""One run at a time in an output folder: a lock beside it, which ends with its process however that ends.
+
+Only NFSv3 keeps the lock of a machine that vanished: the error names the file to remove.
+"""
 
 import contextlib
 import fcntl
@@ -31,7 +34,7 @@ def held(folder: Path, output: str | Path = '') -> Iterator[None]:
                 file.seek(0)
                 raise UserError(
                     f'--output={output or folder} is being written by another run ({file.read().strip()}); '
-                    'let it end, or choose another folder'
+                    f'let it end, or choose another folder; if its machine is gone, remove {path}'
                 ) from None
             except OSError:
                 break

@@ -22,7 +22,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from fsa_jax import gcs, lock
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError, may_pass
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import Place, write_atomic
 from fsa_jax.progress import say, track
@@ -45,9 +45,11 @@ _AT_ONCE = 8  # files on their way
 _CHUNK = 1 << 22
 # What a writer has not finished, or has set aside.
 _NOT_WHOLE = re.compile(r'\.(tmp|part)$|\.orbax-checkpoint-tmp|\.damaged\d*$')
-_CHECKPOINT = re.compile(r'checkpoints/\d+/')
+_CHECKPOINT = re.compile(r'checkpoints/(\d+)/')
 # A store of objects shows an object whole or not at all; a file system shows a file as it grows.
 _OBJECTS = ('gs', 'gcs', 's3', 's3a', 'abfs', 'az', 'oci')
+# aiohttp's, requests', botocore's and Google's own errors
+_OF_NETWORK = re.compile('connect|timeout|transport', re.IGNORECASE)
 
 Entry = dict[str, Any]  # {'bytes': …, 'sha256': …}
 T = TypeVar('T')
@@ -55,6 +57,13 @@ T = TypeVar('T')
 
 class Overtaken(UserError):
     """Another run writes to the same URL."""
+
+
+def _is_down(error: Exception) -> bool:
+    """Whether a store could not be asked: each has errors of its own, without a common class."""
+    code = getattr(error, 'code', None)  # of HTTP
+    of_server = isinstance(code, int) and code >= 500
+    return may_pass(error) or of_server or bool(_OF_NETWORK.search(type(error).__name__))
 
 
 class Store:
@@ -73,9 +82,10 @@ class Store:
             return ask()
         except FileNotFoundError:
             raise
-        except Exception as error:  # each store has errors of its own, without a common class
+        except Exception as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UserError(f'{self.url}: {told}') from error
+            kind = Unreachable if _is_down(error) else UserError
+            raise kind(f'{self.url}: {told}') from error
 
     def read(self, name: str) -> bytes | None:
         """All of a file; None where there is none."""
@@ -174,7 +184,8 @@ class Mirror:
 
     def fetch(self, overwrite: bool = False) -> None:
         """Makes the folder what the URL holds, every file checked against its hash; with `overwrite`
-        the URL holds nothing any more.
+        the URL holds nothing any more. Where this host wrote last its files are the newer ones, and only
+        those come that are gone from here.
 
         A checkpoint of which a file is missing or damaged is said, and left out. UserError where another
         file is, or the URL refuses.
@@ -183,9 +194,15 @@ class Mirror:
         if overwrite and self._index is not None:
             self._write_index({})
             shutil.rmtree(self.folder, ignore_errors=True)
-        if self._index is None or not self._is_ours():
+        listed = self._listed()
+        if self._index is not None and self._is_ours():
+            listed = {name: listed[name] for name in self._gone(listed)}
+        else:
             self.known.unlink(missing_ok=True)
-            self._make(self._listed())
+            for path in _files(self.folder):
+                if _name(path, self.folder) not in listed:
+                    path.unlink()
+        self._make(listed)
         if self._index is not None:
             self._remember(self._index)
 
@@ -195,10 +212,14 @@ class Mirror:
     def _is_ours(self) -> bool:
         return self.known.is_file() and self.known.read_bytes() == self._index
 
+    def _gone(self, listed: Iterable[str]) -> list[str]:
+        """Those of the files that are not here, but for checkpoints that newer ones replaced."""
+        steps = {_step(_name(path, self.folder)) for path in _files(self.folder)}
+        newest = max(steps, default=-1)
+        replaced = {step for step in map(_step, listed) if 0 <= step < newest} - steps
+        return [n for n in listed if _step(n) not in replaced and not (self.folder / n).is_file()]
+
     def _make(self, listed: dict[str, list[Entry]]) -> None:
-        for path in _files(self.folder):
-            if _name(path, self.folder) not in listed:
-                path.unlink()
         total = sum(versions[0]['bytes'] for versions in listed.values()) / 1e6
         with (
             concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool,
@@ -349,7 +370,7 @@ class Copying:
         except UserError as refused:
             kept = f'{refused}; what it lacks lies in {self._mirror.folder}'
             if kind is None or issubclass(kind, SystemExit):
-                raise UserError(f'{kept}, and the same command tries again') from refused
+                raise type(refused)(f'{kept}, and the same command tries again') from refused
             say(kept)  # beside the error that ended the run
 
     def _finish(self) -> None:
@@ -455,6 +476,12 @@ def _files(folder: Path) -> list[Path]:
 
 def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
+
+
+def _step(name: str) -> int:
+    """The step of the checkpoint that a file belongs to; -1 for none."""
+    checkpoint = _CHECKPOINT.match(name)
+    return int(checkpoint[1]) if checkpoint else -1
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -67,7 +67,11 @@ need_cuda() { # the environment that has jax with CUDA, which .venv's lock has n
 }
 
 need_stage() { # a stage of fsa after --
+  local word
   [ ${#stage[@]} -gt 0 ] || fail "needs the stage to run after --: $0 … -- train --gin_file=… --output=…"
+  for word in "${stage[@]}"; do
+    [ "$word" != --overwrite ] || fail '--overwrite would delete the checkpoints at each restart: delete the output once, by hand'
+  done
 }
 
 need_command() { [ -n "$DRY_RUN" ] || command -v "$1" >/dev/null || fail "needs $1 on PATH: $2"; }

@@ -130,6 +130,9 @@ def _set_environment(vllm: VLLMConfig) -> None:
     os.environ.setdefault('VLLM_LOGGING_LEVEL', 'ERROR')
     os.environ.setdefault('VLLM_NO_USAGE_STATS', '1')
     os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
+    # FlashInfer's sampler is compiled by nvcc at the start, which images and nodes rarely have, and vLLM does
+    # not use it for a request with a seed, which each of ours has.
+    os.environ.setdefault('VLLM_USE_FLASHINFER_SAMPLER', '0')
     if vllm.batch_invariant:
         os.environ['VLLM_BATCH_INVARIANT'] = '1'
 

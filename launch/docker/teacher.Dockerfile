@@ -9,6 +9,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
+# GKE puts the driver's libraries there, and tells nobody; elsewhere the folder is not there.
+ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 WORKDIR /opt/fsa_jax
 

@@ -266,6 +266,7 @@ def test_a_deletion_that_fails_is_no_success(name, tmp_path):
         ('tpu_vm', ['--name=x', '--zone=z', *STAGE], 'needs --topology'),
         ('tpu_vm', ['--name=x', '--zone=z', '--topology=v5e:4', *STAGE], 'expected v5e:4x4'),
         ('tpu_vm', ['--name=x', '--zone=z', '--topology=v5e:4x4'], 'needs the stage to run'),
+        ('tpu_vm', [*ON_TPU, *STAGE, '--overwrite'], 'delete the checkpoints at each restart'),
         ('tpu_vm', ['--nme=x', *STAGE], 'unknown option --nme'),
         ('tpu_vm', ['--name', 'x', *STAGE], 'one without a value: --name'),
         ('queued_resource', ['train'], 'unexpected argument train'),

@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, knobs, and one clear line for each mistake."""
 
 import dataclasses
+import errno
 import inspect
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from fsa_jax import cli, gin_registry, manifest, stages
 from fsa_jax import configs as c
+from fsa_jax.errors import Unreachable, UserError
 
 
 def fsa(*argv, capsys):
@@ -113,6 +115,30 @@ def test_out_of_memory_names_the_knobs(capsys, monkeypatch):
     assert status == 2
     assert 'RowsConfig.microbatches' in printed.err
     assert len(printed.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('error', 'status'),
+    [
+        (OSError(errno.ESTALE, 'Stale file handle'), 75),
+        (OSError(errno.EIO, 'Input/output error'), 75),
+        (ConnectionResetError('reset by peer'), 75),
+        (TimeoutError('no answer'), 75),
+        (Unreachable('gs://bucket/run: 503'), 75),
+        (OSError(errno.ENOSPC, 'No space left on device'), 2),
+        (FileNotFoundError(errno.ENOENT, 'No such file'), 2),
+        (PermissionError(errno.EACCES, 'Permission denied'), 2),
+        (OSError('Forbidden: no access'), 2),
+        (UserError('expected a number'), 2),
+    ],
+)
+def test_what_may_pass_is_started_again_and_bad_input_is_not(error, status, capsys, monkeypatch):
+    def run(*_, **__):
+        raise error
+
+    monkeypatch.setattr(stages, 'run', run)
+    ended, printed = fsa('score', '--output=x', capsys=capsys)
+    assert (ended, printed.err) == (status, f'fsa: {error}\n')
 
 
 def test_bindings_win_over_files_and_bare_words_are_text(tmp_path):

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from fsa_jax import mirror
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError
 from fsa_jax.hosts import Hosts
 from fsa_jax.mirror import INDEX, Copying, Mirror, Overtaken, Store, mirrored
 
@@ -196,6 +196,19 @@ def test_what_this_host_has_not_copied_any_more_is_kept(first, tmp_path, url):
     assert pulled(tmp_path, 'second', url) == AFTER
 
 
+@pytest.mark.parametrize('gone', [['metrics.jsonl'], list(BEFORE)])
+def test_what_is_gone_from_this_host_comes_back(first, tmp_path, url, gone):
+    """Someone cleans the folder of copies; the index that lies beside it stays."""
+    for name in gone:
+        (first.folder / name).unlink()
+    (first.folder / 'new').write_text('n')
+    again = host(tmp_path, 'first', url)
+    again.begin()
+    assert read(again.folder) == BEFORE | {'new': 'n'}
+    again.push()
+    assert pulled(tmp_path, 'second', url) == BEFORE | {'new': 'n'}
+
+
 def test_what_another_host_wrote_since_wins(first, tmp_path, url):
     second = host(tmp_path, 'second', url)
     second.begin()
@@ -258,6 +271,37 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, where
     assert '\n' not in str(caught.value)
 
 
+class ServerDisconnectedError(Exception):
+    """By its name one of aiohttp's."""
+
+
+class HttpError(Exception):
+    """As gcsfs has it."""
+
+    def __init__(self, code):
+        self.code = code
+        super().__init__(f'{code}')
+
+
+@pytest.mark.parametrize(
+    ('error', 'kind'),
+    [
+        (ServerDisconnectedError(), Unreachable),
+        (HttpError(503), Unreachable),
+        (OSError(errno.ENETUNREACH, 'Network is unreachable'), Unreachable),
+        (HttpError(403), UserError),
+        (OSError('Forbidden'), UserError),
+    ],
+)
+def test_a_store_that_is_down_is_told_from_one_that_refuses(tmp_path, url, error, kind):
+    def ask():
+        raise error
+
+    with pytest.raises(UserError, match=url) as caught:
+        Store(url)._asked(ask)
+    assert type(caught.value) is kind
+
+
 @pytest.mark.parametrize('overwrite', [False, True])
 def test_a_second_run_of_this_host_is_refused_before_it_touches_anything(
     tmp_path, monkeypatch, url, overwrite
@@ -287,10 +331,11 @@ class Refusing(Store):
     """A store that takes nothing for a while."""
 
     refuses = threading.Event()
+    error = UserError
 
     def put(self, name, path, size):
         if self.refuses.is_set():
-            raise UserError(f'{self.url}: 403 Forbidden')
+            raise self.error(f'{self.url}: 403 Forbidden')
         super().put(name, path, size)
 
 
@@ -359,14 +404,19 @@ def test_a_full_disk_of_this_host_does_not_end_the_copying(
     assert pulled(tmp_path, 'second', url) == BEFORE
 
 
-def test_what_was_never_copied_is_said_at_the_end(quick, tmp_path, url):
+@pytest.mark.parametrize('kind', [UserError, Unreachable])
+def test_what_was_never_copied_is_said_at_the_end(quick, tmp_path, url, kind, monkeypatch):
+    monkeypatch.setattr(Refusing, 'error', kind)
     one = host(tmp_path, 'first', url, Refusing)
     one.begin()
     Refusing.refuses.set()
     with (
-        pytest.raises(UserError, match=r'403 Forbidden; what it lacks lies in .*/first/run'),
+        pytest.raises(
+            UserError, match=r'403 Forbidden; what it lacks lies in .*/first/run'
+        ) as caught,
         Copying(one),
     ):
         write(one.folder, BEFORE)
+    assert type(caught.value) is kind  # its exit status says whether to try again
     with pytest.raises(ZeroDivisionError), Copying(one):  # the first error is the one that counts
         raise ZeroDivisionError

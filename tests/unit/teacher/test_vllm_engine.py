@@ -1,5 +1,6 @@
 """What the vLLM engine says where it cannot run; the real one is in tests/system/test_teacher_vllm.py."""
 
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -45,6 +46,17 @@ def test_a_missing_gpu_is_named(monkeypatch):
     fake_vllm(monkeypatch, device_type='')
     with pytest.raises(UserError, match='there is no GPU'):
         start()
+
+
+@pytest.mark.parametrize('own', ['', '1'])
+def test_the_sampler_that_needs_nvcc_is_left_out_unless_the_user_wants_it(monkeypatch, own):
+    monkeypatch.setenv('VLLM_USE_FLASHINFER_SAMPLER', own)
+    if not own:
+        monkeypatch.delenv('VLLM_USE_FLASHINFER_SAMPLER')
+    fake_vllm(monkeypatch, error=RuntimeError('stop here'))
+    with pytest.raises(UserError, match='stop here'):
+        start()
+    assert os.environ['VLLM_USE_FLASHINFER_SAMPLER'] == (own or '0')
 
 
 def test_the_innermost_reason_is_told_in_one_line(monkeypatch):
