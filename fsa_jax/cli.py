@@ -1,7 +1,8 @@
 """The command line: `fsa STAGE --gin_file=F --gin.Class.field=value --output=DIR`.
 
 Help and errors import neither jax nor a stage, so they are instant. Exit status: 0 done (or done
-before), 2 bad input with one clear line, 143 stopped by SIGTERM after saving.
+before), 1 failed, 2 bad input with one clear line, 75 the same for what may pass (errors.py), 143 stopped by
+SIGTERM after saving.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fsa_jax import configs as configs_lib
-from fsa_jax import manifest, stages
+from fsa_jax import manifest, progress, stages
 from fsa_jax.errors import UserError, exit_status, nearest
 
 USAGE = 'fsa STAGE --gin_file=F --gin.Class.field=value --output=DIR'
@@ -51,6 +52,7 @@ _FITS = (
 _FLAGS = ('--overwrite', '--dry-run', '--debug', '--help', '--version')
 _OPTION_VALUE = {bool: ''}  # a switch takes no value
 _VALUES = ('--gin_file', '--gin_search_paths', '--output')
+_PRINTING = {'-h', '--help', '--version', '--dry-run'}  # no stage runs: what is printed is all
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -232,22 +234,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         execute(argv)
+        with progress.unheard(sys.stdout):
+            print(end='', flush=True)
     except manifest.AlreadyDone as done:
-        print(done, file=sys.stderr)
-    except BrokenPipeError:  # fsa … --help | head
-        sys.stderr.close()
+        progress.tell(str(done))
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and (not argv or _PRINTING.intersection(argv)):
+            progress.mute(sys.stdout)
+            return 0  # fsa … --help | head
         if '--debug' in argv:
             raise
-        print(f'fsa: {error}', file=sys.stderr)
+        progress.tell(f'fsa: {error}')
         return exit_status(error)
     except RuntimeError as error:
         if '--debug' in argv or 'RESOURCE_EXHAUSTED' not in str(error):
             raise
-        print(f'fsa: out of memory: {_FITS}', file=sys.stderr)
+        progress.tell(f'fsa: out of memory: {_FITS}')
         return 2
     except KeyboardInterrupt:
-        print('fsa: interrupted; the same command resumes or starts anew', file=sys.stderr)
+        progress.tell('fsa: interrupted; the same command resumes or starts anew')
         return 130
     return 0
 

@@ -7,6 +7,7 @@ What processes tell each other here goes through the coordinator's key-value sto
 the hosts. Devices are not touched, so it works while they compute, or hang.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -192,5 +193,6 @@ class Together(Hosts):
 
 
 def _end(message: str, status: int) -> NoReturn:
-    print(f'fsa: {message}', file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(f'fsa: {message}', file=sys.stderr, flush=True)
     os._exit(status)

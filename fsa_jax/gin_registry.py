@@ -94,7 +94,7 @@ def _quoted(binding: str, taken: Sequence[str]) -> str:
         return f'{target} = {value}'
     try:
         parsed = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         parsed = value
     if hints[field] is str and not isinstance(parsed, str):
         parsed = value  # a folder named 2024 is text

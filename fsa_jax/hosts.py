@@ -1,5 +1,6 @@
 """The processes that run a stage together. Standard library only: text stages never have others."""
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -45,7 +46,8 @@ class Hosts:
 
     def hung(self, message: str) -> NoReturn:
         """Prints the stacks of all processes, and ends them with EXIT_HUNG."""
-        print(f'fsa: {message}\n{stacks()}', file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(f'fsa: {message}\n{stacks()}', file=sys.stderr, flush=True)
         os._exit(EXIT_HUNG)
 
 

@@ -194,6 +194,8 @@ def output(
     when another run is writing there, or when the processes of `hosts` were not given the same job.
     """
     folder, hosts = Path(folder), hosts or Hosts()
+    if not folder.name:
+        raise UserError(f'--output={folder} has no name of its own; choose another folder')
     fixed = knobs(configs)
     hosts.agree('config', {'stage': stage, '--output': str(folder), **knobs(configs, free=True)})
     work = folder if resumable else folder.with_name(f'.{folder.name}.partial')

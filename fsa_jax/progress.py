@@ -1,10 +1,11 @@
 """Progress with an ETA: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 _LINE_SECONDS = 5.0  # between plain lines: a log stays readable over hours
 
@@ -30,7 +31,29 @@ def track(name: str, total: float | None, unit: str = '', start: float = 0) -> I
 def say(message: str) -> None:
     """One line to the user, on standard error, so that standard output stays data."""
     if not _hushed:
+        tell(message)
+
+
+def tell(message: str) -> None:
+    """One line on standard error, from a process that is hushed too."""
+    with unheard(sys.stderr):
         print(message, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def unheard(stream: IO[str]) -> Iterator[None]:
+    """Within, it is no error that the reader of `stream` is gone (`| head -1`): the work is for the
+    files that it writes."""
+    try:
+        yield
+    except BrokenPipeError:
+        mute(stream)
+
+
+def mute(stream: IO[str]) -> None:
+    """What is written to `stream`, or waits in its buffer, goes nowhere from here on."""
+    with open(os.devnull, 'wb') as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def hush() -> None:
@@ -59,7 +82,6 @@ class _Nothing:
 
 class _Terminal:
     def __init__(self, name, total, unit, start):
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -68,6 +90,8 @@ class _Terminal:
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+
+        from fsa_jax.console import Console
 
         self._progress = Progress(
             TextColumn('{task.description}'),

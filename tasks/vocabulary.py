@@ -76,9 +76,9 @@ class SeqioVocabulary(seqio.Vocabulary):
         return values if s.shape.rank == 0 else tf.RaggedTensor.from_row_lengths(values, lengths)
 
     def _encode_bytes(self, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.vocabulary.encode_batch([text.decode('utf-8', 'replace') for text in texts])
-        lengths = np.array([len(row) for row in rows], np.int64)
-        return np.concatenate([np.array(row, np.int32) for row in rows]), lengths
+        decoded = [text.decode('utf-8', 'replace') for text in texts]
+        ids, row_splits = self.vocabulary.encode_ragged(decoded, add_eos=False)
+        return ids, np.diff(row_splits)
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
         """Strings, one for each row of the last axis."""

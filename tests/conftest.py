@@ -79,6 +79,15 @@ def tiny_spiece(tmp_path_factory) -> Path:
     return training.spiece(tmp_path_factory.mktemp('vocabulary'))
 
 
+@pytest.fixture
+def unread():
+    """A text stream to write to, whose reader is gone, as after `| head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as stream:
+        yield stream
+
+
 @pytest.fixture(scope='session')
 def cache(tmp_path_factory) -> Path:
     """The cache of compiled programs: what one test compiled is read by the next."""

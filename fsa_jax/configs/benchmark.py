@@ -66,7 +66,13 @@ class BenchmarkConfig(Config):
         for name in self.models:
             if not name or '/' in name or '@' in name:
                 raise UserError(f"BenchmarkConfig.models: a name has no '/' or '@'; got {name!r}")
+        rows: dict[tuple[str, ...], str] = {}
         for key in self.predictions:
+            other = rows.setdefault((*key.split('/'), '1')[:3], key)
+            if other != key:
+                raise UserError(
+                    f"BenchmarkConfig.predictions: {other!r} and {key!r} are both its seed '1'"
+                )
             if key.count('/') not in (1, 2) or key.split('/')[1] not in self.datasets:
                 raise UserError(
                     "BenchmarkConfig.predictions: a key is 'SYSTEM/DATASET' or 'SYSTEM/DATASET/SEED', "

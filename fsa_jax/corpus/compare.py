@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from fsa_jax.console import Console
 from fsa_jax.corpus import rates
 from fsa_jax.errors import UserError
 

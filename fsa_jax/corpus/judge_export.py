@@ -18,6 +18,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from fsa_jax import manifest
+from fsa_jax.artifacts import PREDICTIONS, predictions_in
 from fsa_jax.configs import JudgeExportConfig
 from fsa_jax.corpus.build import place_of
 from fsa_jax.data.corpus_files import read_answers
@@ -25,7 +26,6 @@ from fsa_jax.errors import UserError
 from fsa_jax.records import Prediction, read_jsonl
 
 FOR_RATERS, KEY = 'for_raters', 'key.json'
-_PREDICTIONS = 'predictions.jsonl'
 _MEANINGS = {
     'accuracy': 'are the targets, aspects and sentiments right, and are all there?',
     'reasoning quality': 'does the reasoning follow from the review?',
@@ -79,8 +79,8 @@ def run(out: manifest.Output, config: JudgeExportConfig) -> None:
 def _read(path: Path, kind: str) -> dict[int, tuple[str, str]]:
     """{place of the review: (review, answer)}, the first answer to each review."""
     found: dict[int, tuple[str, str]] = {}
-    predictions = path / _PREDICTIONS if path.is_dir() else path
-    if predictions.name == _PREDICTIONS and predictions.is_file():
+    predictions = predictions_in(path) if path.is_dir() else path
+    if predictions.name == PREDICTIONS and predictions.is_file():
         for prediction in read_jsonl(Prediction, predictions):
             pair = (prediction.sentence, prediction.prediction)
             found.setdefault(place_of(prediction.sentence), pair)

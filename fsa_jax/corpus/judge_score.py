@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple
 import krippendorff
 import numpy as np
 from jaxtyping import Float
-from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import manifest
 from fsa_jax.configs import JudgeScoreConfig
+from fsa_jax.console import Console
 from fsa_jax.corpus.judge_export import KEY, tag
 from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from fsa_jax.console import Console
 from fsa_jax.corpus.screen import LONG, NO_RATING, NO_TEXT, SHORT
 from fsa_jax.corpus.shares import Cell
 

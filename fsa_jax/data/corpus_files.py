@@ -15,6 +15,7 @@ Files named train, validation (or dev) and test are splits; without a validation
 of the reviews is split off by the hash of the review, so both answers to it fall on one side.
 """
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from typing import Any
 
 from fsa_jax import manifest
 from fsa_jax.data.benchmark_files import data_root, named_root
-from fsa_jax.data.json_records import read_json_records
+from fsa_jax.data.json_records import read_json_records, without_halves
 from fsa_jax.data.shards import check_shards
 from fsa_jax.errors import UserError
 from fsa_jax.records import CorpusExample, Generation, from_values
@@ -112,14 +113,23 @@ def _read(files: list[Path], root: Path, kind: str = '') -> Iterator[tuple[Gener
         for where, record in read_json_records(file):
             generation = to_generation(record, where, told_kind, domain)
             if not kind or generation.kind == kind:
-                prompt = record.get('prompt') or ''
+                prompt = without_halves(record.get('prompt') or '')
                 yield generation, generation.input.removeprefix(prompt)
 
 
 def to_generation(
     record: dict[str, Any], where: str, kind: str = '', domain: str = ''
 ) -> Generation:
-    """A record of any known form; `kind` and `domain` are what its path tells."""
+    """A record of any known form; `kind` and `domain` are what its path tells.
+
+    Its texts can be written as UTF-8 (`without_halves`).
+    """
+    found = _to_generation(record, where, kind, domain)
+    input, output = without_halves(found.input), without_halves(found.output)
+    return dataclasses.replace(found, input=input, output=output)
+
+
+def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
     if 'input' in record and 'output' in record:
         return _own(record, where, kind, domain)
     if 'input' in record and 'target' in record:

@@ -211,22 +211,25 @@ def _from_xml(values: dict[str, str], where: str) -> Aspect:
 def _label_studio(path: Path, config: TrainData) -> Located:
     for row, (where, record) in enumerate(read_json_records(path)):
         data = _column(record, 'data', 'format', where)
-        submitted = [
-            a for a in _column(record, 'annotations', 'format', where) if not a.get('was_cancelled')
-        ]
-        if not submitted:
-            continue  # nobody labelled this one: not the same as a sentence with no opinions
-        annotation = next((a for a in submitted if a.get('ground_truth')), submitted[0])
-        name = config.text_field if config.text_field in data else 'text'
-        text = _column(data, name, 'text_field', where)
+        annotations = _column(record, 'annotations', 'format', where)
         try:
+            annotation = _that_counts(annotations)
+            if annotation is None:
+                continue  # nobody labelled this one: not the same as a sentence with no opinions
+            name = config.text_field if config.text_field in data else 'text'
+            text = _column(data, name, 'text_field', where)
             aspects = _regions(annotation['result'], config, where)
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise UserError(
                 f'{where}: not a region of labels or choices as Label Studio writes them: '
                 f'{type(error).__name__} {error}'
             ) from None
         yield where, _sentence(_id(record, row), text, aspects, where)
+
+
+def _that_counts(annotations: list[dict[str, Any]]) -> dict[str, Any] | None:
+    submitted = [a for a in annotations if not a.get('was_cancelled')]
+    return next((a for a in submitted if a.get('ground_truth')), next(iter(submitted), None))
 
 
 def _regions(results: list[dict[str, Any]], config: TrainData, where: str) -> list[Aspect]:
@@ -257,7 +260,7 @@ def _regions(results: list[dict[str, Any]], config: TrainData, where: str) -> li
 def _offset(value: Any, where: str) -> int | None:
     try:
         return None if value is None else int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f'{where}: an offset must be a whole number, got {value!r}') from None
 
 

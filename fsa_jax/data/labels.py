@@ -1,7 +1,9 @@
 """A user's own labels as the splits of a task: TrainData -> train, validation, test.
 
-Categories and polarities are the user's own. What the student's text form cannot hold, or the
-scorer would drop in silence, is refused here with file and line.
+Categories and polarities are the user's own. A label that the scorer would drop in silence, however
+well a student wrote it, is refused here with file and line. A term passes that the sentence holds and the
+vocabulary cannot write as it stands (two spaces, a line end, ½): `fsa predict` with
+PredictConfig.constrained counts such spans (`spans_not_representable`).
 """
 
 import random

@@ -62,12 +62,26 @@ def read_parquet(path: Path, file: BinaryIO | None = None) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(file or path) as opened:
             for batch in opened.iter_batches(batch_size=_PARQUET_BATCH):
-                for columns in _without_nanoseconds(batch).to_pylist():
+                for columns in _to_python(path, _without_nanoseconds(batch)):
                     number += 1
                     yield f'{path}:{number}', {k: _json_value(v) for k, v in columns.items()}
     except pyarrow.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
         raise UserError(f'{path} is not readable as Parquet: {reason}') from None
+
+
+def _to_python(path: Path, batch: Any) -> Iterator[dict[str, Any]]:
+    """Rows of a pyarrow.RecordBatch; UserError names a column that Python cannot hold (the year 10000)."""
+    values = []
+    for name, column in zip(batch.schema.names, batch.columns):
+        try:
+            values.append(column.to_pylist())
+        except (ValueError, OverflowError) as error:
+            raise UserError(
+                f'{path}: column {name!r} has a value that cannot be read ({error}); '
+                'write it as text, or leave it out'
+            ) from None
+    return (dict(zip(batch.schema.names, row)) for row in zip(*values))
 
 
 def _without_nanoseconds(batch: Any) -> Any:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from fsa_jax.artifacts import PREDICTIONS
+from fsa_jax.artifacts import predictions_in
 from fsa_jax.data.store import TokenStore
 from fsa_jax.data.tables import read_lines
 from fsa_jax.errors import UserError
@@ -19,7 +19,7 @@ def read_answers(path: Path, store: TokenStore) -> list[Prediction]:
     `fsa in-context`. UserError names the line.
     """
     examples = list(store.examples())
-    file = path / PREDICTIONS if path.is_dir() else path
+    file = predictions_in(path) if path.is_dir() else path
     try:
         lines = [line.rstrip('\r\n') for _, line in read_lines(file)]
     except FileNotFoundError:

@@ -226,8 +226,9 @@ def _classes(kind: str, classes: Mapping[str, int], systems: Mapping[str, Any]) 
 def print_table(found: Mapping[str, Any]) -> None:
     """The table on standard output, a dataset after the other."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from fsa_jax.console import Console
 
     console = Console()
     for dataset, of in found['datasets'].items():

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from fsa_jax.console import Console
 from fsa_jax.evaluate import bootstrap, score
 
 

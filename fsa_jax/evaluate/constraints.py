@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsa_jax.data.tables import read_lines
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode.automaton import Automaton
 from fsa_jax.decode.grammar import Grammar
@@ -51,6 +52,6 @@ def read_inventory(categories: Sequence[str]) -> tuple[str, ...]:
     """Categories in the form of the targets ('food quality'), repeats left out."""
     lines = list(categories)
     if len(lines) == 1 and Path(lines[0]).is_file():
-        lines = Path(lines[0]).read_text(encoding='utf-8-sig').splitlines()
+        lines = [line for _, line in read_lines(Path(lines[0]))]
     names = (line.strip().lower().replace('#', ' ') for line in lines)
     return tuple(dict.fromkeys(filter(None, names)))

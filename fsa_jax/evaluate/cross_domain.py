@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import environment, manifest, stages
-from fsa_jax.artifacts import PREDICTIONS
+from fsa_jax.artifacts import PREDICTIONS, predictions_in
 from fsa_jax.configs import (
     CrossDomainConfig,
     DecodeConfig,
@@ -39,6 +38,7 @@ from fsa_jax.configs import (
     TrainData,
     ZeroShotConfig,
 )
+from fsa_jax.console import Console
 from fsa_jax.data.labels import TASK
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import labelled, score, zero_shot
@@ -145,7 +145,7 @@ def _teacher(key: str, folder: Path, data, config) -> Cell:
     mode = 'aspect' if measure == 'classification' else 'extract'
     rows = labelled.read_rows(data[domain], _settings(mode, config, domain))
     told = {}
-    for row in read_jsonl(Prediction, folder / PREDICTIONS):
+    for row in read_jsonl(Prediction, predictions_in(folder)):
         told[row.id, row.sentence] = row.prediction
     missing = [row for row in rows if (row.id, row.sentence) not in told]
     if missing:

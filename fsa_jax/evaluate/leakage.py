@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fsa_jax.data import overlap
 from fsa_jax.data.store import PackedFolder, TokenStore
 from fsa_jax.evaluate.lineage import Node
 
 SEVERAL_VOCABULARIES = 'packed with different vocabularies, so their inputs were not compared'
+SEVERAL_FOLDERS = 'another folder has a split of this name, so its inputs were not compared'
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,21 @@ def leakage(nodes: Iterable[Node], texts: Mapping[str, Sequence[str]] | None = N
         for task in packed.tasks:
             for split in packed.splits(task):
                 store = TokenStore.open(packed.folder / task / split)
-                known = stores.setdefault(f'{task}/{split}', store)
-                if known.header.vocabulary != next(iter(stores.values())).header.vocabulary:
-                    del stores[f'{task}/{split}']
-                    missing.append(f'{task}/{split}: {SEVERAL_VOCABULARIES}')
+                name, first = f'{task}/{split}', next(iter(stores.values()), store)
+                if store.header.vocabulary != first.header.vocabulary:
+                    missing.append(f'{name}: {SEVERAL_VOCABULARIES}')
+                elif not _same(stores.setdefault(name, store), store):
+                    missing.append(f'{name} of {node.path}: {SEVERAL_FOLDERS}')
     further = _ids(texts, folders, stores)
     shared = overlap.shared_inputs(stores.values(), further)
     leaks = [
         Leak(split, other, n) for split, others in shared.items() for other, n in others.items()
     ]
     return Leakage((*stores, *further), tuple(leaks), tuple(missing))
+
+
+def _same(a: TokenStore, b: TokenStore) -> bool:
+    return a.header == b.header and np.array_equal(a.tokens, b.tokens)
 
 
 def _ids(

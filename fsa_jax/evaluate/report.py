@@ -47,8 +47,8 @@ def run(out: manifest.Output, config: ReportConfig) -> None:
         )
     runs = {n: out.read(f'ReportConfig.runs {n}', p) for n, p in config.runs.items()}
     scores = {n: out.read(f'ReportConfig.scores {n}', p) for n, p in config.scores.items()}
-    for path in config.packed:
-        out.read(f'ReportConfig.packed {Path(path).name}', path)
+    for number, path in enumerate(config.packed, 1):  # a name may come twice, a path is private
+        out.read(f'ReportConfig.packed {number}', path)
     seen: set[str] = set()
     base = out.folder.parent.absolute()
     systems = comparison.systems(scores)

@@ -32,12 +32,12 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import manifest, stages, text_format
-from fsa_jax.artifacts import PREDICTIONS, SCORES
+from fsa_jax.artifacts import SCORES, predictions_in
 from fsa_jax.configs import ScoreConfig
+from fsa_jax.console import Console
 from fsa_jax.data.store import PackedFolder
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import baseline, bootstrap, f1
@@ -88,7 +88,7 @@ def run(out: manifest.Output, config: ScoreConfig) -> None:
 
 def read_predictions(folder: Path) -> dict[str, list[Prediction]]:
     """The rows of a predict folder by task, in order; UserError where a row has no gold."""
-    path = folder / PREDICTIONS
+    path = predictions_in(folder)
     if not path.is_file():
         raise UserError(
             f'ScoreConfig.predictions={folder} has no {path.name}; is it of `fsa predict`?'

@@ -98,6 +98,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
     """A sibling to write in, which becomes `folder` when all is written."""
+    folder = folder.absolute()  # '.' has no name
     work = folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
     work.mkdir(parents=True)
     try:

@@ -1,6 +1,5 @@
 """Stages `import` and `export`: a Hugging Face folder to a model folder, and back."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -66,8 +65,8 @@ def run_export(out: manifest.Output, config: ExportConfig) -> None:
     if config.push_to_hub:
         hub.token()  # a missing one is told before the work
     folder = out.read('ExportConfig.model', config.model)
-    for path in config.scores:
-        out.read(f'ExportConfig.scores {Path(path).name}', path)
+    for number, path in enumerate(config.scores, 1):
+        out.read(f'ExportConfig.scores {number}', path)
     model = open_model(folder)
     step = model.step(config.which, config.seed)
     name = config.push_to_hub or folder.name

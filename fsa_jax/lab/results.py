@@ -83,8 +83,9 @@ def _percent(share: float) -> float:
 def print_table(results: dict[str, Any]) -> None:
     """A row for each dataset and subset: baseline, control, student, and what distilling gave."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from fsa_jax.console import Console
 
     kind = 'real data' if results['data'] == 'real' else 'SYNTHETIC data'
     table = Table(

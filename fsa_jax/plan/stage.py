@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from fsa_jax import manifest, progress
@@ -19,6 +18,7 @@ from fsa_jax.configs import (
     T5Config,
     TrainConfig,
 )
+from fsa_jax.console import Console
 from fsa_jax.errors import UserError
 from fsa_jax.plan import page
 from fsa_jax.plan.cell import Cell, plan_cell

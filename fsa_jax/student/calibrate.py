@@ -35,7 +35,10 @@ def run(out: manifest.Output, config: CalibrateConfig) -> None:
             judged.setdefault(task, []).extend(found)
     if not judged:
         raise UserError(f'{config.data} has no task with a metric in its {config.split} split')
-    fitted = {task: calibration.fit(*zip(*found)) for task, found in judged.items() if found}
+    fitted = {
+        task: calibration.fit(*zip(*found)) if found else calibration.fit([], [], [])
+        for task, found in judged.items()
+    }
     manifest.write_atomic(out.folder / calibration.FILE, calibration.to_json(fitted))
     for task, scale in fitted.items():
         out.counts[f'{task}_opinions'] = scale.opinions

@@ -89,6 +89,7 @@ def test_encode_tf_equals_encode_for_every_rank(tiny_spiece):
     texts = ['', '\n', 'the food was great', 'a \n\nb [NL]', *random_texts(200, seed=1)]
     rows = [ours.encode(text) for text in texts]
     assert ours.encode_tf(tf.constant(texts)).to_list() == rows
+    assert ours.encode_tf(tf.constant([], tf.string)).to_list() == []
     scalars = tf.data.Dataset.from_tensor_slices(texts).map(ours.encode_tf)
     assert [ids.tolist() for ids in scalars.as_numpy_iterator()] == rows
     assert scalars.element_spec == tf.TensorSpec([None], tf.int32)

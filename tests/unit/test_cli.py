@@ -62,6 +62,8 @@ def test_help_imports_neither_jax_nor_a_stage():
         (['--output=x'], 'which stage?'),
         (['score', '--gin.ScoreConfig.bootstrap=many', '--output=x'], 'must be int'),
         (['score', '--gin.ScoreConfig.bootstrap=-1', '--output=x'], 'must be >= 0; got -1'),
+        (['pack', '--gin.PackConfig.rates={[1]: 2}', '--output=x'], 'PackConfig.rates must be'),
+        (['pack', '--gin.PackConfig.rates=' + '-' * 10**5 + '1', '--output=x'], 'must be dict'),
         (['score'], 'needs --output'),
         (['score', '--gin.ScoreConfig.seed', '--output=x'], '--gin.ScoreConfig.seed needs a value'),
         (['score', '--dry-run=yes', '--output=x'], '--dry-run takes no value'),
@@ -342,8 +344,40 @@ def test_a_mistake_in_a_resumable_stage_does_not_claim_an_empty_folder(tmp_path)
         (lambda: c.TrainConfig(profile_steps=(0, 3)), 'TrainConfig.profile_steps'),
         (lambda: c.DecodeConfig(task_max_new_tokens={'a': 0}), r'task_max_new_tokens\['),
         (lambda: c.DemoConfig(seeds=()), 'DemoConfig.seeds'),
+        (
+            lambda: c.BenchmarkConfig(predictions={'a/atsa_rest14': 'x', 'a/atsa_rest14/1': 'y'}),
+            r"'a/atsa_rest14' and 'a/atsa_rest14/1' are both its seed '1'",
+        ),
     ],
 )
 def test_knobs_that_do_not_fit_are_named(build, knob):
     with pytest.raises(c.UserError, match=knob):
         build()
+
+
+@pytest.mark.parametrize(
+    ('argv', 'status'),
+    [(['train', '--help'], 0), (['train', '--dry-run'], 0), (['score', '--output=x'], 75)],
+)
+def test_a_broken_pipe_is_no_success_of_a_stage(argv, status, monkeypatch, capsys, unread):
+    def broken(*_, **__):
+        raise BrokenPipeError('broken pipe')
+
+    for function in ('run', 'load'):
+        monkeypatch.setattr(stages, function, broken)
+    monkeypatch.setattr(sys, 'stdout', unread)
+    assert cli.main(argv) == status
+    assert capsys.readouterr().err == ('fsa: broken pipe\n' if status else '')
+
+
+@pytest.mark.parametrize(('argv', 'status'), [(['--help'], 0), (['score'], 2)])
+def test_a_reader_that_is_gone_changes_no_status(argv, status, unread):
+    command = [sys.executable, '-m', 'fsa_jax.cli', *argv]
+    assert subprocess.run(command, stdout=unread, stderr=unread).returncode == status
+
+
+@pytest.mark.parametrize('folder', ['.', '/'])
+def test_an_output_folder_needs_a_name(folder, capsys):
+    status, printed = fsa('score', f'--output={folder}', capsys=capsys)
+    assert status == 2
+    assert printed.err == f'fsa: --output={folder} has no name of its own; choose another folder\n'

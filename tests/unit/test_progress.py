@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fsa_jax import progress
+from fsa_jax.console import Console
 
 
 class Terminal(io.StringIO):
@@ -71,3 +72,21 @@ def test_on_a_terminal_a_bar(monkeypatch):
     assert '2/4 steps' in shown
     assert 'ETA' in shown
     assert 'loss 0.5' in shown
+
+
+def test_work_goes_on_where_nobody_reads(clock, monkeypatch, unread):
+    monkeypatch.setattr(sys, 'stderr', unread)
+    monkeypatch.setattr(sys, 'stdout', unread)
+    progress.say('begun')
+    with progress.track('train', 20, 'steps') as bar:
+        for _ in range(20):
+            clock[0] += 1.0
+            bar.update(1)
+    progress.say('done')
+
+
+def test_a_table_that_nobody_reads_ends_nothing(monkeypatch, unread):
+    monkeypatch.setattr(sys, 'stdout', unread)
+    console = Console()
+    for line in ('a', 'b'):
+        console.print(line)

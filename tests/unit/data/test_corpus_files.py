@@ -6,7 +6,13 @@ from collections import Counter
 import pytest
 
 from fsa_jax import records
-from fsa_jax.data.corpus_files import corpus_root, read_generations, split_names, to_generation
+from fsa_jax.data.corpus_files import (
+    corpus_root,
+    read_answers,
+    read_generations,
+    split_names,
+    to_generation,
+)
 from fsa_jax.errors import UserError
 
 ANALYSIS = 'Opinion Target 1: "soup"\nAspect: taste\nSentiment: Positive\nReasoning: It is praised.'
@@ -54,6 +60,23 @@ def write_lines(path, rows, bom=True):
 def test_every_published_record(record, expected):
     g = to_generation(record, '/some/a.json:5')
     assert (g.id, g.kind, g.input, g.output, g.rating, g.teacher) == expected
+
+
+@pytest.mark.parametrize(
+    'record',
+    [
+        {'id': '1', 'kind': 'rewriting', 'input': 'soup \ud83d', 'output': 'a \udc4d'},
+        {'ID': '1', 'Text': 'soup \ud83d', 'prompt': 'P \ud83d ', 'm_response': 'a \udc4d'},
+        {'id': '1', 'kind': 'rewriting', 'input': 'soup \ud83d', 'target': 'a \udc4d', 'domain': '', 'rating': None},
+    ],
+)  # fmt: skip
+def test_halves_of_characters_become_question_marks(tmp_path, record):
+    """JSON can escape them; UTF-8, TensorFlow and TFDS cannot hold them."""
+    write_lines(tmp_path / 'train.jsonl', [record])
+    [(answer, review)] = read_answers(tmp_path)
+    assert (answer.input.removeprefix('P ? '), answer.output, review) == ('soup ?', 'a ?', 'soup ?')
+    both = [g for s in ('train', 'validation') for g in read_generations(tmp_path, s)]
+    assert both == [answer]
 
 
 @pytest.mark.parametrize(

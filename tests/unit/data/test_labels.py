@@ -220,6 +220,15 @@ BAD = [
         1,
         "not a region .* KeyError 'id'",
     ),
+    ('a.json', '[{"data": {"text": "x"}, "annotations": 3}]', 1, 'not a region'),
+    ('a.json', '[{"data": {"text": "x"}, "annotations": [3]}]', 1, 'not a region'),
+    ('a.json', '[{"data": null, "annotations": [{"result": []}]}]', 1, 'not a region'),
+    (
+        'a.jsonl',
+        '{"sentence": "x", "aspects": [{"term": "x", "polarity": "good", "from": 1e999}]}',
+        1,
+        'an offset must be a whole number',
+    ),
     ('a.xml', '<sentences>\n<sentence>\n</sentences>', 3, 'broken XML'),
     (
         'a.xml',

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from fsa_jax.errors import UserError
+from fsa_jax.evaluate.constraints import read_inventory
 from fsa_jax.evaluate.inputs import read_rows
 
 RECORDS = [
@@ -86,6 +87,32 @@ def test_timestamps_of_pandas_pass_through(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / 'in.parquet')
     (row,) = read_rows(tmp_path / 'in.parquet', 'text')
     assert row.extra == {'when': '2009-02-13 23:31:30.123456789'}
+
+
+@pytest.mark.parametrize(
+    ('values', 'type'),
+    [
+        ([1], pyarrow.duration('ns')),
+        ([{'at': 1}], pyarrow.struct([('at', pyarrow.timestamp('ns'))])),
+        ([253_402_300_800], pyarrow.timestamp('s')),
+    ],
+)
+def test_a_column_that_python_cannot_hold_is_named(tmp_path, values, type):
+    table = pyarrow.table({'text': ['a'], 'when': pyarrow.array(values, type)})
+    pyarrow.parquet.write_table(table, tmp_path / 'in.parquet')
+    with pytest.raises(
+        UserError, match=r"in\.parquet: column 'when' has a value that cannot be read"
+    ):
+        list(read_rows(tmp_path / 'in.parquet', 'text'))
+
+
+def test_an_inventory_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / 'categories.txt'
+    path.write_bytes('food quality\nFOOD#QUALITY\n\nambience'.encode('utf-8-sig'))
+    assert read_inventory([str(path)]) == ('food quality', 'ambience')
+    path.write_bytes('fine\ncafé quality\n'.encode('latin1'))
+    with pytest.raises(UserError, match=r'categories\.txt:2: expected UTF-8'):
+        read_inventory([str(path)])
 
 
 def test_a_column_without_a_name_passes_through(tmp_path):

@@ -121,6 +121,20 @@ def test_the_pages_do_not_tell_where_they_were_made(made, tmp_path):
     assert '`run`' in _md(elsewhere / 'report')
 
 
+def test_folders_of_one_name_are_all_inputs(made, tmp_path):
+    packed = [tmp_path / name / 'packed' for name in 'ab']
+    for number, folder in enumerate(packed):
+        folder.mkdir(parents=True)
+        (folder / 'x').write_text(str(number))
+    config = ReportConfig(
+        runs={'r': str(tmp_path / 'control' / 'run')}, packed=tuple(map(str, packed))
+    )
+    stages.run('report', [config], tmp_path / 'again')
+    inputs = manifest.read(tmp_path / 'again')['inputs'].values()
+    assert {str(folder) for folder in packed} <= {told['path'] for told in inputs}
+    assert str(tmp_path) not in _md(tmp_path / 'again')
+
+
 def test_what_the_page_shows(made):
     text = ' '.join(' '.join(Reader((made / 'report.html').read_text()).text).split())
     assert 'A & B' in text

@@ -13,6 +13,7 @@ from fsa_jax.data.store_writer import StoreWriter
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import baseline, bootstrap, f1
+from fsa_jax.evaluate.score import read_predictions
 from fsa_jax.records import Example, Prediction, write_jsonl
 
 ROWS = [
@@ -43,6 +44,21 @@ def test_running_from_config_gin_repeats_the_scores(tmp_path, predictions):
     first, again = tmp_path / 'scores', tmp_path / 'again'
     assert cli.main(['score', f'--gin_file={first}/config.gin', f'--output={again}']) == 0
     assert manifest.read(again)['files'] == manifest.read(first)['files']  # every byte
+
+
+def test_predictions_that_are_not_finished_are_not_scored(tmp_path, predictions):
+    """Those of a killed run are fewer; a folder that no stage wrote is as it is."""
+    (predictions / manifest.UNFINISHED).write_text('{}')
+    with pytest.raises(UserError, match='predictions is not finished: the same command again'):
+        run(tmp_path, predictions)
+    (predictions / manifest.MANIFEST).write_text('{}')  # it came, and the note is about to go
+    assert read_predictions(predictions)
+
+
+def test_scores_are_whole_where_nobody_reads_the_table(tmp_path, predictions, monkeypatch, unread):
+    monkeypatch.setattr(sys, 'stdout', unread)
+    run(tmp_path, predictions)
+    manifest.verify(tmp_path / 'scores')
 
 
 def test_subsets_by_hand(tmp_path, predictions, capsys):

@@ -14,6 +14,7 @@ from fsa_jax.configs import (
     ZeroShotConfig,
     to_gin,
 )
+from fsa_jax.data.store import PackedFolder
 from fsa_jax.data.vocabulary import train_vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.evaluate import cross_domain, zero_shot
@@ -293,6 +294,17 @@ def test_constrained_predictions_are_kept_whole(tmp_path, model):
     assert manifest.read(tmp_path / 'out')['counts']['spans_not_representable'] == 0
     with pytest.raises(UserError, match=r'needs PredictConfig\.metric'):
         config.replace(metric='')
+
+
+def test_a_student_of_no_opinions_is_not_calibrated(tmp_path, model, tiny_spiece, monkeypatch):
+    monkeypatch.setattr(
+        Student, 'extract', lambda self, texts, *_, **__: [Extraction(t) for t in texts]
+    )
+    monkeypatch.setattr(PackedFolder, 'check_vocabulary', lambda *_: None)
+    packed = training.pack(tmp_path / 'packed', tiny_spiece)
+    config = CalibrateConfig(model=str(model), data=str(packed))
+    with pytest.raises(UserError, match=r'0 right and 0 wrong opinions in 0 sentences .* too few'):
+        stages.run('calibrate', (config,), tmp_path / 'out')
 
 
 def test_calibrate_names_what_is_missing(tmp_path, model):

@@ -33,6 +33,12 @@ def test_names_and_transposes_by_hand(tmp_path, params_of):
     assert 'lm_head.weight' not in theirs
 
 
+def test_the_current_folder_may_be_written(tmp_path, params_of, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export.save_pretrained('.', SMALL, params_of(SMALL))
+    assert (tmp_path / 'model.safetensors').exists()
+
+
 @pytest.mark.parametrize('tied', [True, False])
 def test_padding_rows_are_left_out(tmp_path, tied, params_of):
     padded = SMALL.replace(vocab_padding=20, tie_word_embeddings=tied)

@@ -1,6 +1,7 @@
 """The stages import and export, through the manifest, on a tiny model."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -152,6 +153,16 @@ def test_the_card_states_data_config_and_scores(tmp_path, scored):
     assert '`ImportConfig.newline_token = True`' in text
     assert '| d_model | 8 |' in text
     assert str(tmp_path) not in card
+
+
+def test_scores_of_one_name_are_all_inputs(tmp_path, scored):
+    model, scores = scored
+    other = tmp_path / 'other' / 'scores'
+    shutil.copytree(scores, other)
+    config = ExportConfig(model=str(model.folder), scores=(scores, str(other)))
+    stages.run('export', [config], tmp_path / 'out')
+    inputs = manifest.read(tmp_path / 'out')['inputs'].values()
+    assert {scores, str(other)} <= {told['path'] for told in inputs}
 
 
 def test_a_card_without_scores_says_so(tmp_path, published):

@@ -82,7 +82,12 @@ def test_sentiment_understanding_corpus(tmp_path, tiny_spiece):
         path = tmp_path / f'corpus/{kind}/m/computer/computer_20000_s12421_v0_int8.json'
         path.parent.mkdir(parents=True)
         rows = [
-            {'ID': i, 'Text': f'review {i}', 'Overall': 2.0, 'mixtral_response': f'{kind}\n{i}'}
+            {
+                'ID': i,
+                'Text': f'review {i} \ud83d',
+                'Overall': 2.0,
+                'mixtral_response': f'{kind}\n{i}',
+            }
             for i in range(20)
         ]
         path.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8-sig')
