@@ -22,10 +22,13 @@ need_stage
 fsa=$ROOT/.venv-core/bin/fsa
 need_cuda
 
-# srun does not take --cpus-per-task from the job (Slurm 22.05 and later).
+# srun does not take --cpus-per-task from the job (Slurm 22.05 and later). It ends with the highest status of all tasks,
+# so none is killed because another ended with 2: that would make 143 of bad input, and requeue it. They end each other
+# within seconds, or by themselves where they did not meet in DistributedConfig.start_seconds (300); srun ends what is
+# left after 600.
 submit_slurm "$(slurm_header)
 #SBATCH --ntasks-per-node=$gpus
 #SBATCH --output=$name-%j.log
 status=0
-srun --cpus-per-task=$cpus --kill-on-bad-exit=1 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
+srun --cpus-per-task=$cpus --kill-on-bad-exit=0 --wait=600 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
 $(requeue)"
