@@ -4,11 +4,12 @@
 # shellcheck source-path=SCRIPTDIR source=env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-RETRY_SECONDS=${RETRY_SECONDS:-15} # before the second try; doubles
-POLL_SECONDS=${POLL_SECONDS:-30}   # between looks at a state
-BAD_INPUT=2                        # of fsa: no restart would help
-PREEMPTED=143                      # of fsa: it had saved
-SSH_LOST=255                       # of ssh
+RETRY_SECONDS=${RETRY_SECONDS:-15}    # before the second try; doubles
+POLL_SECONDS=${POLL_SECONDS:-30}      # between looks at a state
+STEADY_SECONDS=${STEADY_SECONDS:-600} # a connection that held so long is none of those that never come about
+BAD_INPUT=2                           # of fsa: no restart would help
+PREEMPTED=143                         # of fsa: it had saved
+SSH_LOST=255                          # of ssh
 
 say() { echo "${0##*/}: $*" >&2; }
 

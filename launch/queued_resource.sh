@@ -23,9 +23,7 @@ need_number slices
 cd "$ROOT"
 need_command gcloud 'the Google Cloud CLI'
 
-queue() { run gcloud compute tpus queued-resources "$@"; }
-
-state() { gcloud compute tpus queued-resources describe "$name" "${where[@]}" --format='value(state.state)' 2>/dev/null; }
+resource=queued-resources field=state.state up=ACTIVE lost='FAILED SUSPENDED SUSPENDING'
 
 ask() {
   local size
@@ -35,31 +33,7 @@ ask() {
     ${spot:+--spot} ${reserved:+--reserved}
 }
 
-provision() {
-  local now='' before='' failures=0
-  if [ -z "$DRY_RUN" ] && [ -n "$(state)" ]; then
-    say "$name was asked for already"
-  else
-    ask || fail "cannot queue for a $topology slice in $zone (message above)"
-  fi
-  while [ -z "$DRY_RUN" ]; do
-    now=$(state) || now=UNKNOWN # a failed look is no answer
-    [ "$now" = "$before" ] || say "$name is $now"
-    before=$now
-    case $now in
-      ACTIVE) return ;;
-      FAILED | SUSPENDED | SUSPENDING)
-        [ $((failures += 1)) -le 6 ] || fail "$name was $now time and again: gcloud compute tpus queued-resources describe $name"
-        give_back || true
-        ask || fail "cannot queue for a $topology slice in $zone (message above)" ;;
-    esac
-    sleep "$POLL_SECONDS"
-  done
-}
-
-is_up() { [ -n "$DRY_RUN" ] || [ "$(state)" = ACTIVE ]; }
-
-drop() { queue delete "$name" "${where[@]}" --force --quiet; }
+drop() { run gcloud compute tpus queued-resources delete "$name" "${where[@]}" --force --quiet; }
 
 begin
 if [ "$slices" -eq 1 ]; then

@@ -1,13 +1,17 @@
-# A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `provision` (rents the machines
-# and waits until they are there), `is_up` (whether they still are) and `drop` (deletes them), and sets `name`,
-# `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud takes them), `setup` (a command for every
-# worker at each start, or nothing) and `max_restarts`.
+# A run on TPU VMs: sourced by the scripts that rent them. Such a script defines `ask` (requests the machines) and
+# `drop` (deletes them), and sets `name`, `nodes` (the TPU VMs, one a slice), `where` (zone and project, as gcloud
+# takes them), `setup` (a command for every worker at each start, or nothing), `max_restarts`, and how the machines
+# are known: `resource` and `field` (what gcloud describes, and where it tells the state), `up` (the state in which
+# a run can start), `lost` (those that nothing but a new request ends), `otherwise` (what else there is to try).
 # shellcheck shell=bash
 # shellcheck source-path=SCRIPTDIR source=cloud.sh
 source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
 name='' nodes=() where=() setup='' max_restarts=100
 keep='' delete='' zone='' topology=''
+resource='' field='' up='' lost='' otherwise=''
+answered=''       # whether gcloud has answered yet
+installs_failed=0 # in a row, on machines that are up
 
 remote() { # remote NODE WORKER COMMAND: over ssh; its status, or 255 when the connection is lost
   run gcloud compute tpus tpu-vm ssh "$1" "${where[@]}" --worker="$2" --command="$3"
@@ -39,19 +43,81 @@ install() { # install ARCHIVE: this commit, and its environment, on every worker
   retry 3 on_all 'tar -xzf fsa_jax.tar.gz && fsa_jax/launch/worker.sh setup --accelerator=tpu'
 }
 
+# -- whether the machines are there ----------------------------------------------------------------
+
+# state: of the machines; nothing where there are none; a failing status where gcloud gave no answer.
+state() {
+  local log now status=0
+  log=$(mktemp)
+  if now=$(gcloud compute tpus "$resource" describe "$name" "${where[@]}" --format="value($field)" 2>"$log") ||
+    grep -q NOT_FOUND "$log"; then
+    echo "$now"
+  else
+    cat "$log" >&2
+    status=1
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
+# answer: the state, waited for where gcloud gives none: an outage here says nothing of the machines there.
+answer() {
+  local now
+  until now=$(state); do
+    [ -n "$answered" ] || fail 'gcloud gives no answer (message above); nothing was done'
+    say "gcloud gives no answer, the run goes on; asking again in ${POLL_SECONDS}s"
+    sleep "$POLL_SECONDS"
+  done
+  echo "$now"
+}
+
+is_up() { [ -n "$DRY_RUN" ] || [ "$(answer)" = "$up" ]; }
+
+provision() { # asks for the machines unless they are there, replaces lost ones, and waits until they are up
+  local now before='' losses=0
+  if [ -n "$DRY_RUN" ]; then
+    ask
+    return
+  fi
+  now=$(answer) || exit
+  answered=1
+  [ -z "$now" ] || say "$name was asked for already"
+  until [ "$now" = "$up" ]; do
+    [ "$now" = "$before" ] || say "$name is ${now:-gone}"
+    before=$now
+    if [ -z "$now" ]; then
+      ask || [ -n "$(answer)" ] || fail "cannot get a $topology slice in $zone (message above)$otherwise"
+    elif [[ " $lost " == *" $now "* ]]; then
+      [ $((losses += 1)) -le 6 ] || fail "$name was $now time and again: gcloud compute tpus $resource describe $name"
+      give_back || true
+    else
+      sleep "$POLL_SECONDS"
+    fi
+    now=$(answer)
+  done
+}
+
+# -- the run -----------------------------------------------------------------------------------------
+
 # attempt ARCHIVE: installs, runs, and follows the log of worker 0 through lost connections. The status of the run.
 attempt() {
-  local lines=+1 status lost=0
-  install "$1" || return 1
+  local lines=+1 status doubted=0 breaks=0 began
+  if ! install "$1"; then
+    installs_failed=$((installs_failed + 1))
+    return 1
+  fi
+  installs_failed=0
   retry 3 on_all "fsa_jax/launch/worker.sh start --$(printf ' %q' "${stage[@]}")" || return 1
   while :; do
-    status=0
+    status=0 began=$SECONDS
     remote "${nodes[0]}" 0 "fsa_jax/launch/worker.sh follow --lines=$lines" || status=$?
-    [ "$status" -eq "$SSH_LOST" ] || break
-    is_up && [ $((lost += 1)) -le 20 ] || return "$SSH_LOST"
+    # 1 is also gcloud's, where it did not come to connect: believed when it is said again, as by a run that has ended.
+    [[ $status -eq $SSH_LOST || ($status -eq 1 && $doubted -eq 0) ]] || break
+    [ $((SECONDS - began)) -lt "$STEADY_SECONDS" ] || breaks=0
+    is_up && [ $((breaks += 1)) -le 20 ] || return "$SSH_LOST"
     say "connection lost, the run goes on; connecting again in ${RETRY_SECONDS}s"
     sleep "$RETRY_SECONDS"
-    lines=20
+    lines=20 doubted=$((status == 1))
   done
   [ "$status" -eq 0 ] || return "$status"
   on_all 'fsa_jax/launch/worker.sh follow --lines=0' # the other workers end a little later
@@ -83,9 +149,13 @@ run_to_the_end() {
     esac
     say "restart $restarts of $max_restarts: it goes on from its newest checkpoint"
     if is_up; then
+      if [ "$installs_failed" -ge 3 ]; then
+        release
+        fail "the install failed $installs_failed times in a row on machines that are up (message above)${setup:+: look at --setup}"
+      fi
       on_all 'fsa_jax/launch/worker.sh stop' || true # a worker may still wait for one that is gone
     else
-      give_back || true
+      installs_failed=0 # it was they that failed
       provision
     fi
   done

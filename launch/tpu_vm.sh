@@ -23,19 +23,12 @@ where=(--zone="$zone" ${project:+--project="$project"})
 cd "$ROOT"
 need_command gcloud 'the Google Cloud CLI'
 
-provision() {
-  if [ -z "$DRY_RUN" ] && is_up; then
-    say "$name is there already"
-    return
-  fi
-  retry 6 rent gcloud compute tpus tpu-vm create "$name" "${where[@]}" \
-    --accelerator-type="$(accelerator_type "$topology")" --version="$(runtime_version "$topology")" ${spot:+--spot} ||
-    fail "cannot get a $topology slice in $zone now; ./launch/queued_resource.sh waits for one"
-}
+resource=tpu-vm field=state up=READY lost='PREEMPTED TERMINATED STOPPED REPAIRING'
+otherwise='; ./launch/queued_resource.sh waits for one'
 
-is_up() {
-  [ -n "$DRY_RUN" ] ||
-    [ "$(gcloud compute tpus tpu-vm describe "$name" "${where[@]}" --format='value(state)' 2>/dev/null)" = READY ]
+ask() {
+  retry 6 rent gcloud compute tpus tpu-vm create "$name" "${where[@]}" \
+    --accelerator-type="$(accelerator_type "$topology")" --version="$(runtime_version "$topology")" ${spot:+--spot}
 }
 
 drop() { run gcloud compute tpus tpu-vm delete "$name" "${where[@]}" --quiet; }

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
-COMMANDS = ('gcloud', 'kubectl', 'docker', 'sbatch', 'srun', 'scontrol', 'fsa')
+COMMANDS = ('gcloud', 'xpk', 'kubectl', 'docker', 'sbatch', 'srun', 'scontrol', 'fsa')
+# What gcloud says of TPU machines that are not there (once), and where it cannot ask.
+ABSENT = {
+    'match': 'tpus [a-z-]+ describe', 'status': 1, 'times': 1,
+    'stderr': "ERROR: (gcloud.compute.tpus) NOT_FOUND: Resource 'distil' was not found.\n",
+}  # fmt: skip
+UNANSWERED = ABSENT | {'stderr': 'ERROR: gcloud crashed (TransportError): Max retries exceeded\n'}
 
 
 class Cloud:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
-from tests.system.cloud import Cloud
+from tests.system.cloud import ABSENT, UNANSWERED, Cloud
 
 GOLDEN = REPOSITORY / 'tests' / 'golden' / 'launch'
 STAGE = ['--', 'train', '--gin_file=run/distil_t5_base.gin', '--output=gs://bucket/runs/one']
@@ -61,13 +61,26 @@ def test_a_dry_run_prints_the_golden_commands(name, tmp_path):
 
 # -- TPU VMs ---------------------------------------------------------------------------------------
 
-ABSENT = {'match': ' describe', 'status': 1, 'times': 1}  # what a first look finds
-READY = {'match': 'tpu-vm describe', 'stdout': 'READY\n'}
-ACTIVE = {'match': 'queued-resources describe', 'stdout': 'ACTIVE\n'}
+
+def node(state: str, **rule) -> dict:
+    return {'match': 'tpu-vm describe', 'stdout': f'{state}\n'} | rule
+
+
+def queued(state: str, **rule) -> dict:
+    return {'match': 'queued-resources describe', 'stdout': f'{state}\n'} | rule
+
+
+READY, ACTIVE = node('READY'), queued('ACTIVE')
+UP = {'tpu_vm': READY, 'queued_resource': ACTIVE}
 
 
 def on_tpu(cloud: Cloud, name: str = 'tpu_vm', *options: str):
     return cloud.run(script(name), *ON_TPU, *options, *STAGE)
+
+
+def changes(cloud: Cloud) -> list[str]:
+    """What was rented and given back, in order."""
+    return [word for c in cloud.calls() for word in c.split() if word in ('create', 'delete')]
 
 
 def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
@@ -75,7 +88,7 @@ def test_a_run_creates_installs_runs_follows_and_deletes(tmp_path):
     done = on_tpu(cloud)
     assert done.returncode == 0, done.stderr
     verbs = [re.search(r'tpu-vm (\w+)', call)[1] for call in cloud.calls()]
-    assert verbs == ['describe', 'create', 'scp', 'ssh', 'ssh', 'ssh', 'ssh', 'delete']
+    assert verbs == ['describe', 'create', 'describe', 'scp', 'ssh', 'ssh', 'ssh', 'ssh', 'delete']
     commands = [call.split('--command=')[1] for call in cloud.calls('--command=')]
     assert 'worker.sh setup' in commands[0]
     assert commands[1].endswith(
@@ -111,9 +124,8 @@ def test_no_capacity_is_tried_again(tmp_path):
 
 
 def test_no_capacity_at_all_names_the_queue(tmp_path):
-    cloud = Cloud(
-        tmp_path, ABSENT, {'match': 'create', 'status': 1, 'stderr': 'no more capacity\n'}
-    )
+    full = {'match': 'create', 'status': 1, 'stderr': 'no more capacity\n'}
+    cloud = Cloud(tmp_path, ABSENT | {'times': 2}, full)
     done = on_tpu(cloud)
     assert done.returncode == 2
     assert 'queued_resource.sh waits' in done.stderr.splitlines()[-1]
@@ -129,8 +141,8 @@ def test_a_lost_connection_is_taken_up_again_without_a_second_start(tmp_path):
 
 
 def test_a_preempted_slice_is_rented_again_and_the_run_goes_on(tmp_path):
-    gone = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 3}
-    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 255, 'times': 1}, gone, READY)
+    states = [ABSENT, node('READY', times=1), node('PREEMPTED', times=3), ABSENT, READY]
+    cloud = Cloud(tmp_path, {'match': 'follow', 'status': 255, 'times': 1}, *states)
     done = on_tpu(cloud)
     assert done.returncode == 0, done.stderr
     assert len(cloud.calls('tpu-vm create')) == 2
@@ -179,29 +191,21 @@ def test_a_failed_worker_is_seen_although_worker_0_ended_well(tmp_path):
     assert len(cloud.calls('worker.sh start')) == 2
 
 
-PREEMPTED = {'match': 'tpu-vm describe', 'stdout': 'PREEMPTED\n', 'times': 3}
-SUSPENDED = {'match': 'queued-resources describe', 'stdout': 'SUSPENDED\n', 'times': 2}
-
-
 @pytest.mark.parametrize(
-    ('name', 'states'),
-    [
-        ('tpu_vm', [ABSENT, PREEMPTED, READY]),
-        ('queued_resource', [ABSENT, ACTIVE | {'times': 1}, SUSPENDED, ABSENT, ACTIVE]),
-    ],
+    ('name', 'preempted'),
+    [('tpu_vm', node('PREEMPTED', times=3)), ('queued_resource', queued('SUSPENDED', times=3))],
 )
-def test_a_preempted_slice_is_replaced_although_it_is_to_be_kept(name, states, tmp_path):
+def test_a_preempted_slice_is_replaced_although_it_is_to_be_kept(name, preempted, tmp_path):
     """Its name is taken until it is deleted; the new one is there at the end."""
+    states = [ABSENT, UP[name] | {'times': 1}, preempted, ABSENT, UP[name]]
     cloud = Cloud(tmp_path, {'match': 'follow', 'status': 255, 'times': 1}, *states)
     done = on_tpu(cloud, name, '--keep')
     assert done.returncode == 0, done.stderr
-    changes = [word for c in cloud.calls() for word in c.split() if word in ('create', 'delete')]
-    assert changes == ['create', 'delete', 'create']
+    assert changes(cloud) == ['create', 'delete', 'create']
 
 
 def test_a_resource_that_fails_again_and_again_is_given_up(tmp_path):
-    failed = {'match': 'queued-resources describe', 'stdout': 'FAILED\n'}
-    cloud = Cloud(tmp_path, ABSENT, failed)
+    cloud = Cloud(tmp_path, *[ABSENT, queued('FAILED', times=1)] * 7)
     done = on_tpu(cloud, 'queued_resource')
     assert done.returncode == 2
     assert 'time and again' in done.stderr.splitlines()[-1]
@@ -209,13 +213,10 @@ def test_a_resource_that_fails_again_and_again_is_given_up(tmp_path):
 
 
 def test_the_queue_is_waited_for_and_a_preempted_resource_queues_again(tmp_path):
-    waiting = {'match': 'queued-resources describe', 'stdout': 'WAITING_FOR_RESOURCES\n'}
-    failed = {'match': 'queued-resources describe', 'stdout': 'FAILED\n', 'times': 1}
-    suspended = {'match': 'queued-resources describe', 'stdout': 'SUSPENDED\n', 'times': 1}
-    active = ACTIVE | {'times': 1}
     lost = {'match': 'follow', 'status': 255, 'times': 1}
-    queued = (waiting | {'times': 2}, failed, active)
-    cloud = Cloud(tmp_path, ABSENT, *queued, lost, suspended | {'times': 2}, ABSENT, ACTIVE)
+    waiting = [ABSENT, queued('WAITING_FOR_RESOURCES', times=2), queued('FAILED', times=1)]
+    preempted = [ABSENT, queued('ACTIVE', times=1), queued('SUSPENDED', times=3)]
+    cloud = Cloud(tmp_path, lost, *waiting, *preempted, ABSENT, ACTIVE)
     done = on_tpu(cloud, 'queued_resource')
     assert done.returncode == 0, done.stderr
     assert len(cloud.calls('queued-resources create')) == 3
@@ -235,13 +236,124 @@ def test_every_slice_of_a_multislice_run_starts_and_worker_0_of_the_first_is_fol
 
 
 def test_the_same_command_finds_the_machines_that_an_interrupted_one_left(tmp_path):
-    for name, there in (('tpu_vm', READY), ('queued_resource', ACTIVE)):
+    for name, there in UP.items():
         (tmp_path / name).mkdir()
         cloud = Cloud(tmp_path / name, there)
         done = on_tpu(cloud, name)
         assert done.returncode == 0
         assert not cloud.calls('create')
         assert 'already' in done.stderr
+
+
+@pytest.mark.parametrize('name', UP)
+@pytest.mark.parametrize('status', [255, 1])
+def test_an_outage_here_touches_no_slice_and_the_log_is_taken_up_again(name, status, tmp_path):
+    """gcloud ends with ssh's 255, or with its own 1 where it could not look the slice up."""
+    lost = {'match': 'follow', 'status': status, 'times': 1}
+    silent = UNANSWERED | {'times': 3}
+    cloud = Cloud(tmp_path, lost, ABSENT, UP[name] | {'times': 1}, silent, UP[name])
+    done = on_tpu(cloud, name)
+    assert done.returncode == 0, done.stderr
+    assert changes(cloud) == ['create', 'delete']
+    assert len(cloud.calls('worker.sh start')) == 1
+    assert not cloud.calls('worker.sh stop')
+    assert [call.split('=')[-1] for call in cloud.calls('--worker=0')] == ['+1', '20']
+    assert done.stderr.count('gcloud gives no answer, the run goes on') == 3
+
+
+def test_a_run_that_ended_with_1_is_followed_once_more_and_then_believed(tmp_path):
+    crashed = {'match': 'follow', 'status': 1, 'times': 2}
+    cloud = Cloud(tmp_path, ABSENT, crashed, READY)
+    assert on_tpu(cloud).returncode == 0
+    assert len(cloud.calls('worker.sh stop')) == 1
+    assert len(cloud.calls('worker.sh start')) == 2
+
+
+@pytest.mark.parametrize('name', UP)
+def test_a_slice_that_vanished_is_asked_for_again(name, tmp_path):
+    lost = {'match': 'follow', 'status': 255, 'times': 1}
+    cloud = Cloud(tmp_path, lost, ABSENT, UP[name] | {'times': 1}, ABSENT | {'times': 3}, UP[name])
+    done = on_tpu(cloud, name)
+    assert done.returncode == 0, done.stderr
+    assert changes(cloud) == ['create', 'create', 'delete']
+
+
+@pytest.mark.parametrize(('steady', 'stops'), [('0', 0), ('600', 1)])
+def test_connections_that_held_may_break_any_number_of_times(steady, stops, tmp_path):
+    cloud = Cloud(tmp_path, ABSENT, {'match': 'follow', 'status': 255, 'times': 25}, READY)
+    cloud.environment['STEADY_SECONDS'] = steady
+    assert on_tpu(cloud).returncode == 0
+    assert len(cloud.calls('worker.sh stop')) == stops
+    assert changes(cloud) == ['create', 'delete']
+
+
+@pytest.mark.parametrize('name', UP)
+def test_without_an_answer_at_the_start_nothing_is_done(name, tmp_path):
+    cloud = Cloud(tmp_path, UNANSWERED | {'times': 9})
+    done = on_tpu(cloud, name)
+    assert done.returncode == 2
+    assert 'TransportError' in done.stderr
+    assert 'nothing was done' in done.stderr.splitlines()[-1]
+    assert len(cloud.calls()) == 1
+
+
+@pytest.mark.parametrize('name', UP)
+def test_a_request_that_went_through_although_its_answer_was_lost_is_used(name, tmp_path):
+    taken = {'match': 'create', 'status': 1, 'stderr': 'ALREADY_EXISTS\n'}
+    cloud = Cloud(tmp_path, taken, ABSENT, UP[name])
+    done = on_tpu(cloud, name)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ('name', 'deleting'),
+    [
+        ('tpu_vm', node('DELETING', times=2)),
+        ('queued_resource', queued('DELETING', times=2)),
+    ],
+)
+def test_a_deletion_under_way_is_waited_for_before_a_new_request(name, deleting, tmp_path):
+    cloud = Cloud(tmp_path, deleting, UNANSWERED, ABSENT, UP[name])
+    done = on_tpu(cloud, name)
+    assert done.returncode == 0, done.stderr
+    assert changes(cloud) == ['create', 'delete']
+    assert ' create ' in cloud.calls()[4], 'after the fourth look'
+
+
+@pytest.mark.parametrize('state', ['PREEMPTED', 'TERMINATED', 'STOPPED', 'REPAIRING'])
+def test_what_an_interrupted_command_left_and_is_lost_is_replaced(state, tmp_path):
+    cloud = Cloud(tmp_path, node(state, times=1), ABSENT, READY)
+    done = on_tpu(cloud)
+    assert done.returncode == 0, done.stderr
+    assert changes(cloud) == ['delete', 'create', 'delete']
+
+
+def test_a_slice_that_comes_up_is_waited_for(tmp_path):
+    cloud = Cloud(tmp_path, node('CREATING', times=2), READY)
+    assert on_tpu(cloud).returncode == 0
+    assert not cloud.calls('create')
+
+
+FAILING_SETUP = {'match': '--command=exit 1', 'status': 1}
+
+
+def test_an_install_that_always_fails_is_given_up_and_the_machines_are_given_back(tmp_path):
+    cloud = Cloud(tmp_path, ABSENT, FAILING_SETUP, READY)
+    done = on_tpu(cloud, 'tpu_vm', '--setup=exit 1')
+    assert done.returncode == 2
+    assert 'look at --setup' in done.stderr.splitlines()[-1]
+    assert len(cloud.calls('tpu-vm scp')) == 3
+    assert changes(cloud) == ['create', 'delete']
+    assert not cloud.calls('worker.sh start')
+
+
+def test_an_install_that_fails_where_machines_go_is_tried_on_the_next(tmp_path):
+    states = [ABSENT, node('READY', times=2), node('PREEMPTED', times=2), ABSENT, READY]
+    failing = FAILING_SETUP | {'times': 9}  # three installs, as each tries three times
+    cloud = Cloud(tmp_path, failing, *states)
+    done = on_tpu(cloud, 'tpu_vm', '--setup=exit 1')
+    assert done.returncode == 0, done.stderr
+    assert len(cloud.calls('tpu-vm scp')) == 4
 
 
 @pytest.mark.parametrize('name', ['tpu_vm', 'queued_resource', 'gke'])
