@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Stands in for gcloud, kubectl, sbatch, srun and scontrol: records each call, answers by rules.
+"""Stands in for gcloud, xpk, kubectl, sbatch, srun and scontrol: records each call, answers by rules.
 
 FAKE_CLOUD is a folder. `calls.jsonl` in it receives [command, argument, …] of each call; `rules.json`
 is a list of {match, times, status, stdout, stderr}: the first rule whose regular expression is found
 in the call, and that was not used `times` times yet, answers it. A call that no rule fits succeeds.
+What a call with `--filename=-` reads is kept in `applied.yaml`.
 """
 
 import fcntl
@@ -31,6 +32,8 @@ def answer(folder: Path, call: list[str]) -> dict:
 
 if __name__ == '__main__':
     told = answer(Path(os.environ['FAKE_CLOUD']), [Path(sys.argv[0]).name, *sys.argv[1:]])
+    if '--filename=-' in sys.argv:
+        (Path(os.environ['FAKE_CLOUD']) / 'applied.yaml').write_text(sys.stdin.read())
     sys.stdout.write(told.get('stdout', ''))
     sys.stderr.write(told.get('stderr', ''))
     sys.exit(told.get('status', 0))
