@@ -76,13 +76,21 @@ def sentences(count: int, seed: int) -> list[tuple[str, str]]:
     return drawn
 
 
-def pack(folder: Path, spiece: Path, tasks: dict[str, str] | None = None, train: int = 96) -> Path:
-    """A packed folder with splits train and validation of each task {name: metric}."""
+def pack(
+    folder: Path,
+    spiece: Path,
+    tasks: dict[str, str] | None = None,
+    train: int = 96,
+    not_validated: tuple[str, ...] = (),
+) -> Path:
+    """A packed folder with splits train and validation of each task {name: metric}; some have no
+    validation."""
     vocabulary = Vocabulary(spiece)
     with manifest.output(folder, 'pack', []) as out:
         vocabulary.save(out.folder / 'vocabulary')
         for number, (task, metric) in enumerate((tasks or {'t': 'atsa'}).items()):
-            for split, count in (('train', train), ('validation', 16)):
+            counts = {'train': train} | ({} if task in not_validated else {'validation': 16})
+            for split, count in counts.items():
                 texts = sentences(count, seed=10 * number + len(split))
                 pairs = [
                     ([*vocabulary.encode(text), 1], [*vocabulary.encode(target), 1])

@@ -67,6 +67,11 @@ class Job:
         """The loss that is minimised."""
         return Loss(self.config, self.train, len(self.rows.tasks), self.partition)
 
+    @property
+    def validation_loss(self) -> Loss:
+        """The same of validation batches, which number the tasks that have a validation split."""
+        return Loss(self.config, self.train, len(self.validation), self.partition)
+
     def start(self) -> TrainState:
         """The state before the first step: of `init`, else drawn from TrainConfig.seed."""
         if self.init is None:

@@ -135,10 +135,13 @@ class StudentTraining(Training):
         except Interrupted:
             return True
         with self.goodput.spent_on('checkpoint'):
-            self.checkpoints.wait()  # a row of an evaluation says that its checkpoint is on disk
+            self.checkpoints.wait()
+            # Not where the disk was full. What is no checkpoint is not the best: that one stays.
+            saved = self.out.hosts.all('saved', step in self.checkpoints.steps())
         row = {'step': step, **values}
         self.logs[0].write(row)
-        self.best.offer(row)
+        if saved:
+            self.best.offer(row)
         progress.say('  '.join(f'{name} {value:.4g}' for name, value in row.items()))
         self.throughput.pause()
         return False
@@ -151,7 +154,7 @@ def _validator(job: Job, decode: DecodeConfig) -> Validator | None:
         job.validation,
         job.rows.config,
         job.vocabulary,
-        compile_evaluation_step(job.loss, job.partition, job.shardings),
+        compile_evaluation_step(job.validation_loss, job.partition, job.shardings),
         Generator(job.config, decode, job.partition),
         job.partition,
         job.train.evaluate_examples,

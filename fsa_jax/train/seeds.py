@@ -147,7 +147,7 @@ class SeedGroup:
         job = self.job
 
         def one(params, batch):
-            return job.loss(params, jax.tree.map(lambda x: x[0], batch))[1]
+            return job.validation_loss(params, jax.tree.map(lambda x: x[0], batch))[1]
 
         step = jax.jit(
             jax.vmap(one, in_axes=(0, None), spmd_axis_name=SEED),

@@ -41,8 +41,9 @@ class GroupTraining(Training):
         self.train_step, self.offer = group.compile_train_step(), group.compile_offer()
         logs = [out.folder / f'seed-{seed}' for seed in group.seeds]
         super().__init__(out, group.job, goodput, logs, lambda: None)
-        for folder in logs:
-            folder.mkdir(exist_ok=True)
+        if out.hosts.main:
+            for folder in logs:
+                folder.mkdir(exist_ok=True)
 
     @property
     def abstract(self) -> GroupState:
@@ -72,7 +73,8 @@ class GroupTraining(Training):
             self.checkpoints.close()
         else:
             super().run()
-        self.out.counts |= checkpoint.open_model(self.folder).group
+        if self.out.hosts.main:  # others may have no folder in common with it
+            self.out.counts |= checkpoint.open_model(self.folder).group
         self.out.hosts.first(self._drop_training)
 
     def boundary(self, step: int, ends_epoch: bool) -> None:

@@ -205,10 +205,9 @@ class Training(abc.ABC):
 
     def evaluation_due(self, step: int, ends_epoch: bool) -> bool:
         """Whether an evaluation is due after `step` steps that has not left its rows yet."""
-        if step == 0 or all(log.evaluated(step) for log in self.logs):
-            return False
         every = self.job.train.evaluate_every
-        return step == self.job.steps or (step % every == 0 if every else ends_epoch)
+        due = step == self.job.steps or (step % every == 0 if every else ends_epoch)
+        return step > 0 and due and not all(log.evaluated(step) for log in self.logs)
 
     def save_due(self, step: int) -> bool:
         """Whether a checkpoint is due by the count of steps or by the clock."""

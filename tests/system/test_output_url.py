@@ -152,6 +152,29 @@ def test_two_hosts_write_one_checkpoint_to_gs(world, tmp_path):
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
+def test_seeds_train_together_on_two_hosts_that_share_gs_alone(world, tmp_path, tiny_spiece):
+    """The other host has neither the folders of the seeds nor the model folder."""
+    packed = training.pack(tmp_path / 'packed', tiny_spiece, {'t': ''}, train=32)
+    knobs = {
+        'TrainConfig.data': f"'{packed}'",
+        'TrainConfig.seeds': '(1, 2)',
+        'TrainConfig.steps': '1',
+        'TrainConfig.metric': "'loss'",
+        'TrainConfig.validation_split': "'validation'",
+        'RowsConfig.layout': "'pairs'",
+        'RowsConfig.encoder_length': '0',
+        'RowsConfig.decoder_length': '0',
+    }
+    more = [f'--gin.{name}={value}' for name, value in knobs.items()]
+    with object_stores.gcs() as server:
+        with apart(world, server, 'seeds', tmp_path, 'seeds', *more) as group:
+            assert group.wait() == [0, 0], group.log()[-3000:] + group.log(1)[-3000:]
+        copy = server.download('seeds', tmp_path / 'copy')
+    assert manifest.read(copy)['counts']['best'].keys() == {'1', '2'}
+    assert open_model(copy).load_params(seed=2)
+    assert {row['step'] for row in rows(copy / 'seed-2')} == {1}
+
+
 def test_two_hosts_that_have_no_folder_in_common_are_refused_elsewhere(world, tmp_path):
     with object_stores.s3() as server, apart(world, server, 'apart', tmp_path, 'a') as group:
         assert group.wait() == [2, 2]

@@ -1,17 +1,21 @@
 """The train stage in one process: what it writes, how it starts, and what it refuses."""
 
+import errno
 import json
+import os
 import re
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from fsa_jax import cli, manifest
-from fsa_jax.configs import T5Config
+from fsa_jax.configs import T5Config, TrainConfig
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.model.t5 import init_params
@@ -120,6 +124,76 @@ def test_losses_of_tasks_are_logged_apart(tiny_spiece, cache, tmp_path):
     )
     assert {'validation/loss/a', 'validation/loss/b', 'validation/f1'} < last.keys()
     assert json.loads((run / 'best.json').read_text())['metric'] == 'validation/loss/b'
+
+
+# -- several tasks, of which some have a validation split ------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def some_validated(tiny_spiece, tmp_path_factory):
+    """Tasks a, b and c; b has no validation split."""
+    folder, tasks = tmp_path_factory.mktemp('tasks') / 'p', dict.fromkeys('abc', '')
+    return training.pack(folder, tiny_spiece, tasks, train=32, not_validated=('b',))
+
+
+ONE_STEP = {'steps': 1, 'learning_rate': 0.0, 'metric': 'loss', 'tensorboard': False}
+
+
+@pytest.fixture(scope='module')
+def of_each_alone(some_validated, cache, tmp_path_factory):
+    """What a run on each task alone says of its validation; a learning rate of 0 leaves the weights."""
+    losses, folder = {}, tmp_path_factory.mktemp('alone')
+    for task in 'ac':
+        alone = training.train(some_validated, folder / task, cache, tasks=(task,), **ONE_STEP)
+        losses[f'validation/loss/{task}'] = rows(alone)[-1]['validation/loss']
+    assert len({*losses.values()}) == 2
+    return losses
+
+
+@pytest.mark.parametrize('seeds', [(), (42, 52)])
+def test_validation_losses_are_of_the_tasks_that_have_the_split(
+    some_validated, of_each_alone, cache, tmp_path, seeds
+):
+    run = training.train(some_validated, tmp_path / 'run', cache, seeds=seeds, **ONE_STEP)
+    found = rows(run / 'seed-42' if seeds else run)[-1]
+    by_task = {name: value for name, value in found.items() if 'validation/loss/' in name}
+    assert by_task == pytest.approx(of_each_alone, rel=1e-5)
+
+
+# -- evaluations -----------------------------------------------------------------------------------
+
+
+def test_a_best_whose_checkpoint_was_not_saved_leaves_the_one_before(
+    packed, cache, tmp_path, monkeypatch
+):
+    """The disk is full at the second evaluation, the best of all."""
+    save, f1s = ocp.CheckpointManager.save, iter((0.5, 0.9, 0.3, 0.4))
+
+    def fails(self, step, **knobs):
+        if step == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(self, step, **knobs)
+
+    monkeypatch.setattr(ocp.CheckpointManager, 'save', fails)
+    monkeypatch.setattr(
+        loop.Validator, 'evaluate', lambda *_: {'validation/loss': 1.0, 'validation/f1': next(f1s)}
+    )
+    run = training.train(
+        packed, tmp_path / 'run', cache, steps=8, evaluate_every=2, keep=1, tensorboard=False
+    )
+    assert [row['step'] for row in rows(run) if 'validation/f1' in row] == [2, 4, 6, 8]
+    assert open_model(run).step('best') == 2
+    assert checkpoint.steps(run) == [2, 8]
+
+
+def test_rows_are_searched_only_where_an_evaluation_is_due():
+    """There are many of them."""
+    searched = []
+    log = SimpleNamespace(evaluated=lambda step: searched.append(step))
+    job = SimpleNamespace(steps=10, train=TrainConfig(evaluate_every=4))
+    run = SimpleNamespace(logs=[log], job=job)
+    due = [step for step in range(11) if loop.StudentTraining.evaluation_due(run, step, False)]
+    assert due == searched == [4, 8, 10]
 
 
 # -- where a run starts ----------------------------------------------------------------------------
