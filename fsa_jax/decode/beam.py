@@ -69,7 +69,7 @@ def decode(
         going_on = candidates._replace(scores=candidates.scores + ends * _NEVER)
         best = jax.lax.top_k(going_on.scores, num_beams)[1]
         running = going_on.take(best)
-        origin = _take(parents, best) + num_beams * jnp.arange(batch)[:, None]
+        origin = _take(parents, best)
 
         penalty = (state.step + 1).astype(jnp.float32) ** length_penalty
         eligible = ends & (jnp.arange(2 * num_beams) < num_beams)
@@ -90,7 +90,7 @@ def decode(
             finished=finished,
             is_finished=is_finished,
             is_open=is_open,
-            cache=jax.tree.map(lambda x: x[origin.reshape(-1)], cache),
+            cache=jax.tree.map(lambda x: _take_beams(x, origin), cache),
         )
 
     empty = jnp.full((batch, num_beams, length), config.pad_token_id, jnp.int32)
@@ -125,6 +125,15 @@ def _merge(state: _State, new: _Beams, eligible: Bool[Array, 'B J'], num_beams: 
     is_finished = jnp.concatenate([state.is_finished, eligible], axis=1)
     scores, best = jax.lax.top_k(scores, num_beams)
     return _Beams(_take(ids, best), scores), _take(is_finished, best)
+
+
+def _take_beams(x: Array, order: Int[Array, 'B k']) -> Array:
+    """Rows of x [B * k, ...] in another order within each input.
+
+    Along an axis of their own: through flat indices the partitioner cannot see that the rows of an input
+    stay on its device, and gathers the whole cache on every device in every step.
+    """
+    return _take(x.reshape(*order.shape, *x.shape[1:]), order).reshape(x.shape)
 
 
 def _take(x: Array, order: Int[Array, 'B j']) -> Array:

@@ -39,6 +39,8 @@ def load_pretrained(folder: Path | str) -> tuple[T5Config, dict[str, Any]]:
     raw = read_config(folder)
     config = t5_config(raw, folder / CONFIG)
     with weights.opened(folder) as stored:
+        if _tied_by_file(raw, config) and names.SHARED in stored:
+            stored = {names.HEAD: stored[names.SHARED]} | stored
         stored = _checked(stored, config, folder)
         params = names.from_hf(config, lambda tensor: stored[tensor.name].read())
     if not config.tie_word_embeddings and _scales_outputs(raw):
@@ -85,6 +87,11 @@ def t5_config(raw: dict[str, Any], path: Path) -> T5Config:
 def _scales_outputs(raw: dict[str, Any]) -> bool:
     # transformers 5 writes tie_word_embeddings=true for every T5, and this field tells v1.1 apart.
     return raw.get('scale_decoder_outputs', raw.get('tie_word_embeddings', True))
+
+
+def _tied_by_file(raw: dict[str, Any], config: T5Config) -> bool:
+    """Whether transformers 5 may have left out the head of a v1.1 model, as that is the shared table."""
+    return not config.tie_word_embeddings and raw.get('tie_word_embeddings') is True
 
 
 def _checked(

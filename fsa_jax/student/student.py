@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from fsa_jax.configs import DecodeConfig, T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.decode.generator import Generated, Generator
@@ -59,7 +61,8 @@ class Student:
         input_length: int = 128,
     ):
         """`input_length`: most ids of a part of a text that is read alone, `</s>` included."""
-        self.config, self.params, self.vocabulary = config, params, vocabulary
+        self.config, self.vocabulary = config, vocabulary
+        self.params = jax.device_put(params)  # once, not with every batch
         self.calibrations = calibrations or {}
         self.input_length = input_length
         self.batch_size = batch_size

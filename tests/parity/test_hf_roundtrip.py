@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from flax.traverse_util import flatten_dict
+from safetensors.numpy import load_file
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -85,6 +86,22 @@ def test_there_and_back_is_bit_exact(tmp_path, theirs, shards):
     assert again_config == config
     for path, leaf in flatten_dict(again).items():
         np.testing.assert_array_equal(leaf, flatten_dict(params)[path])
+
+
+def test_a_v1_1_model_that_transformers_made_with_one_table(tmp_path):
+    config = T5Config(
+        vocab_size=40, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_decoder_layers=1, num_heads=2,
+        feed_forward_proj='gated-gelu', tie_word_embeddings=False, decoder_start_token_id=0,
+    )  # fmt: skip
+    theirs = T5ForConditionalGeneration(config).eval()
+    theirs.save_pretrained(tmp_path)
+    assert 'lm_head.weight' not in load_file(tmp_path / 'model.safetensors')
+    ours, params = load_pretrained(tmp_path)
+    ids = torch.arange(3, 9)[None]
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, decoder_input_ids=ids).logits.numpy()
+    logits = T5(ours).apply({'params': params}, ids.numpy(), ids.numpy())
+    assert np.abs(logits - expected).max() <= 2e-5 * np.abs(expected).max()
 
 
 def test_logits_agree(tmp_path, theirs):

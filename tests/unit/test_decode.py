@@ -221,6 +221,16 @@ for method, mesh in (('sample', MeshConfig(data=2, fsdp=2, tensor=2, preset='fsd
     spread = jax.device_put(params, partition.params(config))
     assert Generator(config, decode, partition).generate(spread, inputs) == one, (method, mesh)
     assert len(set(map(tuple, one))) > 1, one
+text = ''
+program = (generator := Generator(config, decode, partition))._decode
+def keep(*arguments, **options):
+    global text
+    text = program.lower(*arguments, **options).compile().as_text()
+    return program(*arguments, **options)
+generator._decode = keep
+generator.generate(spread, inputs)
+gathered = [line for line in text.splitlines() if 'all-gather' in line and '[32,4,10,8]' in line]
+assert text and not gathered, gathered  # the cache of all beams: 16 inputs x 2
 print('equal on', jax.device_count())
 """
 

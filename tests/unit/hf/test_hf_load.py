@@ -94,6 +94,16 @@ def test_configs_as_transformers_5_writes_them(untied_folder):
     assert_equal(params, expected)
 
 
+def test_a_v1_1_head_that_is_the_shared_table(untied_folder):
+    """As transformers 5 writes a model that it made itself: one table, and inputs that are not scaled."""
+    edit_tensors(untied_folder, lambda tensors: tensors.pop('lm_head.weight'))
+    edit_config(untied_folder, tie_word_embeddings=True, scale_decoder_outputs=False)
+    config, params = load_pretrained(untied_folder)
+    assert config == V1_1
+    table = params['token_embedder']['embedding']
+    np.testing.assert_array_equal(params['lm_head']['embedding'], table)
+
+
 def test_an_untied_head_that_is_scaled_carries_the_factor(untied_folder):
     folder = untied_folder
     _, plain = load_pretrained(folder)

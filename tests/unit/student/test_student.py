@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import pytest
 
 import fsa_jax
@@ -86,6 +87,8 @@ def test_the_same_student_out_of_any_folder(student, folder):
     for path in (folder / 'checkpoints' / '7', folder.parent / 'export'):
         other = fsa_jax.Student.from_pretrained(path, batch_size=8)
         assert other.extract([REVIEW], constrained=True) == expected
+        leaves = jax.tree.leaves(other.params)
+        assert all(isinstance(x, jax.Array) for x in leaves), 'sent to the device once'
 
 
 def test_a_calibration_beside_the_model_is_used(student, folder, tmp_path):
