@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 class Unreachable(UserError):
-    """A network, a file server or a store that is down: the same command may well succeed later."""
+    """A network, a server, a store or an engine that is down: the same command may well succeed later."""
 
     status = os.EX_TEMPFAIL  # 75
 

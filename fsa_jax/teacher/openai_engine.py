@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from fsa_jax.configs import SamplingConfig, ServerConfig
-from fsa_jax.errors import UserError, nearest
+from fsa_jax.errors import Unreachable, UserError, nearest
 from fsa_jax.teacher.engine import Answer, Request
 
 KEY_VARIABLE = 'OPENAI_API_KEY'
@@ -49,7 +49,7 @@ class OpenAIEngine:
         self._check_model()
 
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answers as they arrive; UserError when the server is dead, knows no such model or key."""
+        """Answers as they arrive; Unreachable when the server is dead, UserError for a wrong model or key."""
         waiting = iter(requests)
         under_way: dict[Future[Answer], Request] = {}
         failure: BaseException | None = None
@@ -137,6 +137,8 @@ class OpenAIEngine:
         """The JSON of a response; _Fault, _Refusal or UserError by what is wrong with it."""
         try:
             response = self._client.request(method, path, json=body)
+        except httpx.UnsupportedProtocol as error:
+            raise UserError(f'ServerConfig.url={self._server.url!r}: {error}') from None
         except httpx.RequestError as error:
             raise _Fault(
                 f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
@@ -162,7 +164,8 @@ class OpenAIEngine:
         try:
             return response.json()
         except ValueError:
-            raise _Fault('the response is not valid JSON') from None
+            told = 'the response is not valid JSON'
+            raise (_Refusal if method == 'GET' else _Fault)(told) from None
 
     def _body(self, request: Request) -> dict[str, Any]:
         sampling, prompt = self._sampling, request.prompt
@@ -183,10 +186,10 @@ class OpenAIEngine:
             body['response_format'] = {'type': 'json_schema', 'json_schema': named}
         return body
 
-    def _dead(self, fault: _Fault) -> UserError:
-        return UserError(
-            f'no answer from {self._server.url} ({self._without_key(str(fault))}); is the server up? '
-            'What was answered is kept: the same command goes on from there'
+    def _dead(self, fault: _Fault) -> Unreachable:
+        return Unreachable(  # also at the start: a server that still loads its model refuses connections
+            f'no answer from {self._server.url} ({self._without_key(str(fault))}); is the server up, its '
+            'model loaded? What was answered is kept: the same command goes on from there'
         )
 
     def _without_key(self, text: str) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError
 from fsa_jax.teacher.engine import Answer, Engine, Request
 
 _END = 'end'
@@ -62,9 +62,10 @@ class Replicas:
             copy.join(30)
             if copy.is_alive():
                 copy.kill()
+        self._requests.cancel_join_thread()  # what nobody took would block the end of this process
 
     def _next(self) -> Any:
-        """The next thing that a copy says; UserError when it is an error or a copy died."""
+        """The next thing that a copy says; raised when it is an error, Unreachable when a copy died."""
         while True:
             try:
                 said = self._answers.get(timeout=_POLL_SECONDS)
@@ -72,8 +73,9 @@ class Replicas:
                 dead = [c for c in self._copies if not c.is_alive()]
                 if not dead:
                     continue
-                said = UserError(f'a copy of the model died (exit status {dead[0].exitcode})')
+                said = Unreachable(f'a copy of the model died (exit status {dead[0].exitcode})')
             if isinstance(said, Exception):
+                self._requests.cancel_join_thread()  # its pipe may be full, and nobody reads on
                 for copy in self._copies:
                     copy.kill()
                 raise said
@@ -125,5 +127,5 @@ def _serve(make, devices: str, requests, answers) -> None:
     except UserError as error:
         answers.put(error)
     except BaseException as error:
-        answers.put(UserError(f'a copy of the model stopped: {error!r}'))
+        answers.put(Unreachable(f'a copy of the model stopped: {error!r}'))
         raise

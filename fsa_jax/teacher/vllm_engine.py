@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax.configs import SamplingConfig, VLLMConfig
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError, may_pass
 from fsa_jax.teacher.engine import Answer, Request
 
 _END: Any = object()
@@ -47,7 +47,8 @@ class VLLMEngine:
         try:
             self.llm = LLM(**_arguments(model, vllm, on_cpu))
         except Exception as error:  # whatever vLLM, transformers or the Hub raise
-            raise UserError(f'vLLM cannot serve {model!r}: {_first_line(error)}') from error
+            kind = Unreachable if any(map(may_pass, _causes(error))) else UserError
+            raise kind(f'vLLM cannot serve {model!r}: {_first_line(error)}') from error
         self._guard = _guard()
         self._tokenizer: Any = self.llm.get_tokenizer()
         self._template = _chat_template(self._tokenizer, vllm.chat_template)
@@ -56,10 +57,9 @@ class VLLMEngine:
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[Request, Answer]]:
         """Answers as they are finished; a prompt that leaves no room for its answer is refused.
 
-        None among the requests says that there is none just now (replicas.py).
+        None among the requests says that there is none just now (replicas.py). Unreachable when the
+        engine dies, UserError for a prompt that it does not take.
         """
-        from vllm.inputs.engine import tokens_input
-
         engine, waiting = self.llm.llm_engine, iter(requests)
         under_way: dict[str, Request] = {}
         more = True
@@ -69,21 +69,33 @@ class VLLMEngine:
                 if request is None or request is _END:
                     more = request is None
                     break
-                tokens = self.tokens(request)
-                if refused := self._too_long(tokens):
+                if refused := self._add(request):
                     yield request, refused
                     continue
-                engine.add_request(request.key, tokens_input(tokens), self.parameters(request))
                 under_way[request.key] = request
             try:
                 finished = [o for o in engine.step() if o.finished] if under_way else []
             except Exception as error:
-                raise UserError(
-                    f'vLLM stopped: {_first_line(error)}. What was answered is kept: the same command '
-                    'goes on from there'
-                ) from error
+                raise _stopped(error) from error
             for output in finished:
                 yield under_way.pop(output.request_id), _answer(output)
+
+    def _add(self, request: Request) -> Answer | None:
+        """Gives a request to vLLM's scheduler, unless its prompt is too long: then the refusal."""
+        from vllm.inputs.engine import tokens_input
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            tokens = self.tokens(request)
+            if refused := self._too_long(tokens):
+                return refused
+            given = tokens_input(tokens), self.parameters(request)
+            self.llm.llm_engine.add_request(request.key, *given)
+        except EngineDeadError as error:
+            raise _stopped(error) from error
+        except Exception as error:  # of the chat template, the tokenizer or vLLM
+            raise UserError(f'vLLM cannot take a prompt: {_first_line(error)}') from error
+        return None
 
     def tokens(self, request: Request) -> list[int]:
         """The ids of a prompt, by the tokenizer's chat template."""
@@ -206,8 +218,20 @@ def _answer(output: Any) -> Answer:
     )
 
 
+def _stopped(error: Exception) -> Unreachable:
+    return Unreachable(
+        f'vLLM stopped: {_first_line(error)}. What was answered is kept: the same command goes on from there'
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[Exception]:
+    """An error and what caused it, the innermost last."""
+    while isinstance(error, Exception):
+        yield error
+        error = error.__cause__
+
+
 def _first_line(error: Exception) -> str:
     """The innermost reason, in one line."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return ' '.join(str(error).split())[:300] or type(error).__name__
+    *_, innermost = _causes(error)
+    return ' '.join(str(innermost).split())[:300] or type(innermost).__name__

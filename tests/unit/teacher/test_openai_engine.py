@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from fsa_jax import manifest
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError
 from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
+from fsa_jax.teacher import openai_engine
 from fsa_jax.teacher.openai_engine import _retry_after
 from tests.unit.teacher.conftest import content, teach
 from tests.unit.teacher.fake_server import FakeServer
@@ -117,7 +118,7 @@ def test_one_request_that_always_fails_does_not_stop_the_others(reviews, tmp_pat
 def test_a_server_that_dies_is_one_line_and_the_run_goes_on_later(reviews, tmp_path, untroubled):
     with FakeServer() as server:
         server.faults = lambda text, attempt: 'reset' if len(server.attempts) > 20 else ''
-        with pytest.raises(UserError, match='is the server up') as told:
+        with pytest.raises(Unreachable, match='is the server up') as told:
             teach(tmp_path / 'out', reviews=reviews, url=server.url, retries=2, **FAST)
     assert len(str(told.value).splitlines()) == 1
     with FakeServer() as server:
@@ -145,7 +146,7 @@ def test_no_server_at_all(reviews, tmp_path):
     with FakeServer() as server:
         url = server.url
     began = time.monotonic()
-    with pytest.raises(UserError, match='ConnectError'):
+    with pytest.raises(Unreachable, match='ConnectError'):  # it may still load its model
         teach(tmp_path / 'out', reviews=reviews, url=url, **FAST)
     assert time.monotonic() - began < 10
     assert not (tmp_path / 'out').exists()
@@ -160,7 +161,7 @@ def test_a_rate_limit_that_does_not_end_stops_the_run(reviews, tmp_path):
     def faults(text, attempt):
         return '429' if is_about(text, 9) else ''
 
-    with FakeServer(faults) as server, pytest.raises(UserError, match='429'):
+    with FakeServer(faults) as server, pytest.raises(Unreachable, match='429'):
         teach(tmp_path / 'out', reviews=reviews, url=server.url, retries=2, **FAST)
 
 
@@ -168,8 +169,20 @@ def test_a_rate_limit_that_does_not_end_stops_the_run(reviews, tmp_path):
     ('url', 'said'), [('http://127.0.0.1:port/v1', 'is no address'), ('localhost/v1', 'http://')]
 )
 def test_an_address_that_is_none_is_one_line(url, said, reviews, tmp_path):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=said) as told:
         teach(tmp_path / 'out', reviews=reviews, url=url, **FAST)
+    assert told.value.status == 2
+
+
+def test_an_address_of_something_else_is_bad_input(reviews, tmp_path, monkeypatch):
+    def page(request):
+        return httpx.Response(200 if request.method == 'GET' else 405, text='<html>')
+
+    client = httpx.Client(base_url='http://host/v1/', transport=httpx.MockTransport(page))
+    monkeypatch.setattr(openai_engine, '_client', lambda *_: client)
+    with pytest.raises(UserError, match=r'check ServerConfig\.url') as told:
+        teach(tmp_path / 'out', reviews=reviews, url='http://host/v1', **FAST)
+    assert told.value.status == 2
 
 
 @pytest.mark.parametrize('key', ['sk-very-secret\u2026', 'sk-very-secret\nsecond line'])

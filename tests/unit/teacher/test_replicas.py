@@ -5,7 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
+import pytest
+
+from fsa_jax.errors import Unreachable
 from fsa_jax.teacher.replicas import Replicas
 from tests.conftest import REPOSITORY
 
@@ -28,6 +32,44 @@ def hold():
     copies = Replicas(Waiting, 2, 1, 1)
     print(*(copy.pid for copy in copies._copies), flush=True)
     time.sleep(600)
+
+
+class Failing(Waiting):
+    """An engine that fails after two answers, or whose process dies then."""
+
+    def __init__(self, dies):
+        super().__init__()
+        self.dies = dies
+
+    def answers(self, requests):
+        for number, request in enumerate(requests):
+            if number == 2 and self.dies:
+                os._exit(3)
+            if number == 2:
+                raise RuntimeError('CUDA error')
+            yield request
+
+
+def fail(dies):
+    """Copies that fail while more is asked than a pipe holds."""
+    copies = Replicas(partial(Failing, dies), 2, 1, 512)
+    try:
+        list(copies.answers('p' * 2000 for _ in range(2000)))
+    except Unreachable as error:
+        print(error)
+    finally:
+        copies.close()
+
+
+@pytest.mark.parametrize(
+    ('dies', 'said'), [(False, 'stopped: RuntimeError'), (True, 'died (exit status 3)')]
+)
+def test_a_run_ends_when_a_copy_fails(dies, said):
+    run = subprocess.run(
+        [sys.executable, '-c', f'from {__name__} import fail; fail({dies})'],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, timeout=60,
+    )  # fmt: skip
+    assert said in run.stdout
 
 
 def test_copies_end_with_a_run_that_is_killed():

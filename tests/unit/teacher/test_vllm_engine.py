@@ -9,6 +9,8 @@ import pytest
 
 from fsa_jax import configs as c
 from fsa_jax.errors import UserError
+from fsa_jax.records import Prompt, Review
+from fsa_jax.teacher.engine import request_for
 from fsa_jax.teacher.vllm_engine import VLLMEngine, _chat_template
 
 
@@ -69,6 +71,68 @@ def test_the_innermost_reason_is_told_in_one_line(monkeypatch):
     assert str(told.value) == (
         "vLLM cannot serve 'model': Free memory on device (3/79 GiB) is less than desired"
     )
+
+
+@pytest.mark.parametrize(
+    ('cause', 'status'), [(ValueError('no such model'), 2), (ConnectionResetError('the Hub'), 75)]
+)
+def test_a_start_that_may_succeed_later_is_told_from_one_that_cannot(monkeypatch, cause, status):
+    error = RuntimeError('Engine core initialization failed')
+    error.__cause__ = cause
+    fake_vllm(monkeypatch, error=error)
+    with pytest.raises(UserError, match='vLLM cannot serve') as told:
+        start()
+    assert told.value.status == status
+
+
+class Dead(Exception):
+    """What vLLM raises when its engine has died."""
+
+
+def running(monkeypatch, **faults):
+    """An engine whose chat template, scheduler or step raises what `faults` says."""
+
+    def does(name):
+        def call(*_, **__):
+            if name in faults:
+                raise faults[name]
+            return []
+
+        return call
+
+    modules = {
+        'vllm.inputs.engine': {'tokens_input': list},
+        'vllm.v1.engine.exceptions': {'EngineDeadError': Dead},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    engine = VLLMEngine.__new__(VLLMEngine)
+    engine._config, engine._sampling = c.VLLMConfig(), c.SamplingConfig()
+    engine._template, engine._longest = '', 4096
+    engine._tokenizer = SimpleNamespace(apply_chat_template=does('template'))
+    scheduler = SimpleNamespace(add_request=does('add'), step=does('step'))
+    engine.llm = SimpleNamespace(llm_engine=scheduler)
+    monkeypatch.setattr(engine, 'parameters', lambda request: None)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ('faults', 'status', 'said'),
+    [
+        ({'template': RuntimeError('only user turns')}, 2, 'cannot take a prompt: only user turns'),
+        ({'add': ValueError('too long')}, 2, 'cannot take a prompt: too long'),
+        ({'add': Dead('EngineCore')}, 75, 'vLLM stopped: EngineCore'),
+        ({'step': Dead('EngineCore')}, 75, 'vLLM stopped: EngineCore'),
+    ],
+)
+def test_what_stops_a_run_is_a_prompt_or_a_crash(monkeypatch, faults, status, said):
+    prompt = Prompt('1', 'analysis', ({'role': 'user', 'content': 'p'},), 'hash')
+    request = request_for(Review('1', 'x'), prompt, 'model', c.SamplingConfig())
+    with pytest.raises(UserError, match=said) as told:
+        list(running(monkeypatch, **faults).answers([request]))
+    assert told.value.status == status
 
 
 def test_a_chat_template_that_is_none_is_one_line(tmp_path):
