@@ -97,7 +97,9 @@ class CrossDomainConfig(Config):
     epochs: float = knob(20.0, 'fine-tuning epochs', low=0.1)
     learning_rate: float = knob(3e-4, 'peak learning rate of fine-tuning', low=0.0)
     seed: int = knob(42, 'seed of fine-tuning and of the resamples', low=0)
-    limit: int = knob(0, 'test sentences of each domain, from the first; 0: all', low=0)
+    limit: int = knob(
+        0, 'test sentences of each domain, to classify: aspects, from the first; 0: all', low=0
+    )
     bootstrap: int = knob(1000, 'resamples of the 95 % intervals; 0: none', low=0)
     batch_size: int = knob(64, 'sequences together', low=1, free=True)
     note: str = knob('', "recorded with the matrix, such as 'synthetic reviews'")

@@ -6,6 +6,7 @@ from pathlib import Path
 from fsa_jax.configs import ReviewsConfig
 from fsa_jax.corpus.dumps import Dump, dump_files
 from fsa_jax.corpus.words import words
+from fsa_jax.errors import UserError
 
 SHORT = 6
 """A sentence of fewer words is common speech: it counts only as a whole review."""
@@ -46,11 +47,15 @@ class Benchmark:
 
 def read_benchmark(paths: Sequence[str | Path]) -> Benchmark:
     """The sentences of all files and folders; UserError for one that holds none."""
-    files = [file for path in paths for file in dump_files(path, 'ReviewsConfig.benchmarks')]
-    return Benchmark(_sentences(files))
+    return Benchmark(sentence for path in paths for sentence in _sentences(path))
 
 
-def _sentences(files: list[Path]) -> Iterator[str]:
-    for columns, records in Dump(files, ReviewsConfig()):
+def _sentences(path: str | Path) -> Iterator[str]:
+    there = False
+    for columns, records in Dump(dump_files(path, 'ReviewsConfig.benchmarks'), ReviewsConfig()):
         for _, record in records:
-            yield str(record.get(columns.text) or '')
+            sentence = str(record.get(columns.text) or '')
+            there = there or bool(words(sentence))
+            yield sentence
+    if not there:
+        raise UserError(f'ReviewsConfig.benchmarks: {path} holds no sentence')

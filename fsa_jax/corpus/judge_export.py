@@ -105,8 +105,8 @@ def _draw(answers: dict[str, dict[int, tuple[str, str]]], config: JudgeExportCon
     for place in drawn:
         review = next(iter(answers.values()))[place][0]
         named = sorted((_digest(config.seed, 'item', place, name), name) for name in answers)
-        items += [
-            Item(digest[:12], name, place, review, answers[name][place][1])
+        items += [  # named by a letter first: spreadsheets write digits alone as 1.23E+11
+            Item(f'i{digest[:12]}', name, place, review, answers[name][place][1])
             for digest, name in named
         ]
     return items

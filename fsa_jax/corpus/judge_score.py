@@ -225,6 +225,8 @@ def _label_studio(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of an export of Label Studio, JSON or JSON-MIN."""
     try:
         tasks = json.loads(path.read_text('utf-8-sig'))
+        if not all(isinstance(task, dict) for task in tasks):
+            raise TypeError('an export is a list of tasks')
         for number, task in enumerate(tasks):
             where = f'{path}: task {number}'
             if 'annotations' not in task:

@@ -36,7 +36,7 @@ class Passed(NamedTuple):
     def review(self) -> Review:
         """The record that a sample holds of it; half a character becomes '?'."""
         parts = [self.record.get(name) for name in self.columns.id]
-        known = parts and None not in parts
+        known = parts and all(part is not None and str(part).strip() for part in parts)
         own = '-'.join(map(str, parts)) if known else f'{self.columns.source}-{self.number}'
         return Review(
             without_halves(own), without_halves(self.text), without_halves(self.domain), self.rating
@@ -71,7 +71,7 @@ def read_passing(dump: Dump, dropped: Counter[str]) -> Iterator[Passed]:
                         dropped[NO_RATING] += 1
                         continue
             domain = config.domain or (
-                str(record.get(columns.domain, '')) if columns.domain else ''
+                str(record.get(columns.domain) or '') if columns.domain else ''
             )
             if domain in config.lower_case:
                 text = text.lower()

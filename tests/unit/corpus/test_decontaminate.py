@@ -84,3 +84,12 @@ def test_all_splits_of_a_folder_are_read(tmp_path):
         assert found.find(words(f'x {text} y'))
     with pytest.raises(UserError, match=r'ReviewsConfig\.benchmarks: .*nowhere'):
         read_benchmark([tmp_path, tmp_path / 'nowhere'])
+
+
+@pytest.mark.parametrize('content', ['[]', '[{"sentence": null}]', '[{"sentence": "…"}]'])
+def test_a_benchmark_without_a_sentence_is_one_line(tmp_path, content):
+    (tmp_path / 'test.json').write_text(content)
+    with pytest.raises(
+        UserError, match=r'ReviewsConfig\.benchmarks: .*test\.json holds no sentence'
+    ):
+        read_benchmark([tmp_path / 'test.json'])

@@ -72,6 +72,13 @@ def test_tables_and_arrays(tmp_path):
     assert len(_read(tmp_path, **knobs)) == 4 * len(rows), 'a folder is all its files'
 
 
+@pytest.mark.parametrize('id', ['', ' ', None])
+def test_an_empty_id_or_domain_is_none(tmp_path, id):
+    record = {'id': id, 'text': dumps.text(1), 'domain': None}
+    (review,) = _read(_file(tmp_path, 'own.jsonl', dumps.lines([record])))
+    assert (review.id, review.domain) == ('own-1', '')
+
+
 def test_texts_alone(tmp_path):
     """As in the yelp2 files: a label that is no rating, and no id."""
     content = json.dumps([{'label': 'positive', 'sentence': dumps.text(n)} for n in range(3)])

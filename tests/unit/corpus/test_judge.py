@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -68,6 +69,7 @@ def test_what_raters_get_is_blind_and_complete(export):
     rows = rows_of(export)
     assert len(rows) == 40 == len(key['items'])
     assert {row['item'] for row in rows} == key['items'].keys()
+    assert all(re.fullmatch('i[0-9a-f]{12}', row['item']) for row in rows)  # never a number
     for row in rows:
         named = {'mixtral': 'a', 'student': 'b'}[key['items'][row['item']]['system']]
         assert f'answer {named}' in row['answer']
@@ -207,6 +209,14 @@ def test_a_file_in_another_encoding_and_a_damaged_key_are_one_line(export, tmp_p
     (tmp_path / 'key.json').write_text('{"items": {')
     with pytest.raises(UserError, match=r'no readable key\.json'):
         stages.run('judge score', (config.replace(export=str(tmp_path)),), tmp_path / 'scores')
+
+
+@pytest.mark.parametrize('content', ['{"item": "i1"}', '["item"]'])
+def test_json_that_is_no_export_of_label_studio_is_one_line(export, tmp_path, content):
+    (tmp_path / 'r.json').write_text(content)
+    config = JudgeScoreConfig(export=str(export), ratings=(str(tmp_path / 'r.json'),))
+    with pytest.raises(UserError, match=r'r\.json: expected an export of Label Studio'):
+        stages.run('judge score', (config,), tmp_path / 'scores')
 
 
 def test_systems_without_a_review_in_common(tmp_path):
