@@ -71,7 +71,10 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer of a teacher. `kind` is the prompt kind: 'analysis' or 'rewriting'."""
+    """One answer of a teacher. `kind` is the prompt kind: 'analysis' or 'rewriting'.
+
+    `input` is `prompt`, where a published answer has one, and the review.
+    """
 
     id: str
     kind: str
@@ -82,6 +85,12 @@ class Generation:
     teacher: str = ''
     prompt_hash: str = ''
     finish_reason: str = ''
+    prompt: str = ''
+
+    @property
+    def review(self) -> str:
+        """The input without the prompt before it."""
+        return self.input.removeprefix(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class CorpusExample:
     """One pair of the sentiment-understanding corpus: `input` in, `target` out.
 
     `opinions` are those of an analysis as they were read; `flags` say what was cut, corrected or kept
-    although a filter minds it.
+    although a filter minds it. `input` opens with `prompt`, where a published answer has one.
     """
 
     id: str
@@ -102,6 +111,7 @@ class CorpusExample:
     flags: tuple[str, ...] = ()
     teacher: str = ''
     prompt_hash: str = ''
+    prompt: str = ''
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fsa_jax.configs import CorpusConfig, FilterConfig
 from fsa_jax.corpus import analysis
 from fsa_jax.corpus.grounding import Source, quotations
 from fsa_jax.corpus.parse import parse_analysis
-from fsa_jax.corpus.rewriting import parse_rewriting
+from fsa_jax.corpus.rewriting import is_truncated, parse_rewriting
 from fsa_jax.records import SENTIMENT_LEVELS, CorpusExample, Generation, Opinion
 
 OPINION_PROBLEMS = {
@@ -218,7 +218,7 @@ class Filters:
     ) -> list[str]:
         found = ['duplicate'] if duplicate else []
         if read.answer.kind == 'rewriting':
-            return [*found, *read.problems]
+            return [*found, *self._rewriting_problems(read)]
         if len(kept) < self.config.min_opinions and 'none' not in read.forms:
             found.append('few_opinions')
         if len(kept) > self.config.max_opinions:
@@ -227,6 +227,13 @@ class Filters:
             found += read.problems
             found += ['junk'] if set(read.cut) & set(self.config.junk) else []
         return found
+
+    def _rewriting_problems(self, read: Examined) -> list[str]:
+        """Those of the rewriting; what becomes a target as it is must also end as a whole."""
+        if not self._raw:
+            return list(read.problems)
+        truncated = is_truncated(read.answer.output.strip(), read.answer.finish_reason)
+        return [c for c in read.problems if c != 'truncated'] + ['truncated'] * truncated
 
     def _target(self, read: Examined, kept: tuple[Opinion, ...]) -> str:
         if self._raw:
@@ -251,4 +258,5 @@ def _example(
         flags=flags,
         teacher=answer.teacher,
         prompt_hash=answer.prompt_hash,
+        prompt=answer.prompt,
     )

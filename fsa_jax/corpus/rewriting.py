@@ -107,17 +107,27 @@ def parse_rewriting(text: str, review: str | Source, finish_reason: str = '') ->
     source = review if isinstance(review, Source) else Source(review)
     kept, reasons = _cut(text)
     own = words(kept)
-    whole = kept.endswith(_ENDS) or not kept or kept != text.strip()
+    # of an answer that went on with something else, the end of the rewriting tells, not that of the answer
+    cut_after = bool(reasons - {'heading'})
     return Rewriting(
         text=kept,
         reasons=tuple(code for code in REASONS if code in reasons),
-        truncated=finish_reason == 'length' or (finish_reason != 'stop' and not whole),
+        truncated=not _ended(kept) if cut_after else is_truncated(kept, finish_reason),
         first_person=bool(_FIRST_PERSON.search(kept)),
         length_ratio=len(own) / max(1, len(source.words)),
         numbers=_new_numbers(kept, own, source),
         names=_new_names(kept, source),
         copied=_copied(own, source),
     )
+
+
+def is_truncated(text: str, finish_reason: str) -> bool:
+    """Whether an answer ends with `text` mid-sentence; what the engine says of it counts first."""
+    return finish_reason == 'length' or (finish_reason != 'stop' and not _ended(text))
+
+
+def _ended(text: str) -> bool:
+    return not text or text.endswith(_ENDS)
 
 
 def _cut(text: str) -> tuple[str, set[str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fsa_jax import manifest
-from fsa_jax.corpus import analysis
+from fsa_jax.corpus import analysis, fields
 from fsa_jax.corpus.filters import Examined
 from fsa_jax.data.corpus_files import read_answers
 from fsa_jax.errors import UserError
@@ -80,6 +80,14 @@ def read_verdicts(path: str, out: manifest.Output) -> dict[str, frozenset[int]]:
 
 
 def verdicts_of(answer: str) -> dict[int, bool]:
-    """{number of an opinion: whether it holds} of an answer; what is not a verdict is passed over."""
-    found = (_VERDICT.match(line[:80]) for line in answer.splitlines())
-    return {int(m[1]): m[2].lower() == 'holds' for m in found if m}
+    """{number of an opinion: whether it holds} of an answer; what is not a verdict is passed over.
+
+    The first verdict of each counts: others are of a review that the teacher made up.
+    """
+    verdicts: dict[int, bool] = {}
+    for line in answer.splitlines():
+        if verdicts and fields.is_continuation(line):
+            break
+        if found := _VERDICT.match(line[:80]):
+            verdicts.setdefault(int(found[1]), found[2].lower() == 'holds')
+    return verdicts

@@ -52,7 +52,7 @@ def write_parquet(folder: Path) -> None:
     schema = pa.schema([
         ('id', text), ('domain', text), ('rating', pa.float32()), ('kind', text), ('input', text),
         ('target', text), ('opinions', pa.list_(pa.struct(opinion))), ('flags', pa.list_(text)),
-        ('teacher', text), ('prompt_hash', text),
+        ('teacher', text), ('prompt_hash', text), ('prompt', text),
     ])  # fmt: skip
     (folder / PARQUET).mkdir()
     for file in sorted((folder / EXAMPLES).glob('*.jsonl')):

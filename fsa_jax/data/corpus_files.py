@@ -33,7 +33,9 @@ EXAMPLES = 'data'  # folder of the examples in an output of `fsa corpus`
 KINDS = ('analysis', 'rewriting')
 SPLITS = ('train', 'validation', 'test')
 _REVIEWS = ('Text', 'input_text')
-_SAME = ('id', 'kind', 'input', 'domain', 'rating', 'teacher', 'prompt_hash')  # of a CorpusExample
+_SAME = (  # of a CorpusExample
+    'id', 'kind', 'input', 'domain', 'rating', 'teacher', 'prompt_hash', 'prompt',
+)  # fmt: skip
 _FOLDER_KINDS = {'analysis': 'analysis', 'rewrite': 'rewriting', 'rewriting': 'rewriting'}
 _SPLIT_NAME = re.compile(r'(train|validation|dev|test)(?![a-z])')
 _PUBLISHED = re.compile(
@@ -113,8 +115,7 @@ def _read(files: list[Path], root: Path, kind: str = '') -> Iterator[tuple[Gener
         for where, record in read_json_records(file):
             generation = to_generation(record, where, told_kind, domain)
             if not kind or generation.kind == kind:
-                prompt = without_halves(record.get('prompt') or '')
-                yield generation, generation.input.removeprefix(prompt)
+                yield generation, generation.review
 
 
 def to_generation(
@@ -125,8 +126,12 @@ def to_generation(
     Its texts can be written as UTF-8 (`without_halves`).
     """
     found = _to_generation(record, where, kind, domain)
-    input, output = without_halves(found.input), without_halves(found.output)
-    return dataclasses.replace(found, input=input, output=output)
+    return dataclasses.replace(
+        found,
+        input=without_halves(found.input),
+        output=without_halves(found.output),
+        prompt=without_halves(found.prompt),
+    )
 
 
 def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
@@ -155,6 +160,7 @@ def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -
         teacher=answers[0].removeprefix('extracted_').partition('_')[0]
         if answers[0] != 'output_text'
         else '',
+        prompt=prompt,
     )
 
 

@@ -4,7 +4,7 @@
 
 An engine takes requests from the iterator as it has room for them, so that neither reviews nor
 prompts need to be in memory. One that cannot be answered comes back with `Answer.refused`, the
-reason, and the rest goes on; what stops them all (a dead server, a missing model) is a UserError.
+reason, and the rest goes on; what stops them all is a UserError (a missing model) or Unreachable (a dead server).
 """
 
 import hashlib
@@ -43,6 +43,7 @@ class Answer:
     refused: str = ''  # a code; `detail` explains it
     detail: str = ''
     teacher: str = ''  # where an engine speaks for several
+    before: str = ''  # what a published answer has before the review in its input
 
 
 class Engine(Protocol):

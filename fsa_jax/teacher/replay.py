@@ -18,22 +18,28 @@ class ReplayEngine:
     def __init__(self, answers: str | Path):
         # a private database on disk, gone when closed: two million answers do not fit in memory
         self._index = sqlite3.connect('')
-        self._index.execute('create table answers (key primary key, output, finish, teacher)')
+        self._index.execute(
+            'create table answers (key primary key, output, finish, teacher, prompt)'
+        )
         rows = (
-            (_key(g.input, g.kind), g.output, g.finish_reason, g.teacher)
+            (_key(g.review, g.kind), g.output, g.finish_reason, g.teacher, g.prompt)
             for g in published(answers)
         )
-        self._index.executemany('insert or ignore into answers values (?, ?, ?, ?)', rows)
+        self._index.executemany('insert or ignore into answers values (?, ?, ?, ?, ?)', rows)
 
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer]]:
         """One answer after the other."""
         for request in requests:
             found = self._index.execute(
-                'select output, finish, teacher from answers where key = ?',
+                'select output, finish, teacher, prompt from answers where key = ?',
                 (_key(request.review.text, request.prompt.kind),),
             ).fetchone()
             if found:
-                yield request, Answer(found[0], found[1], teacher=found[2] or self.teacher)
+                output, finish, teacher, prompt = found
+                yield (
+                    request,
+                    Answer(output, finish, teacher=teacher or self.teacher, before=prompt),
+                )
             else:
                 yield request, Answer(refused='not_published', detail='no answer of this kind')
 
@@ -49,15 +55,15 @@ def published(answers: str | Path) -> Iterator[Generation]:
 
 
 def published_reviews(answers: str | Path) -> Iterator[tuple[Review, str]]:
-    """(review, prompt kind) of every answer, repeats left out. Published numbers repeat across
-    files, so a review's id is the hash of its text."""
+    """(review without its prompt, prompt kind) of every answer, repeats left out. Published numbers
+    repeat across files, so a review's id is the hash of its text."""
     seen = sqlite3.connect('')
     seen.execute('create table seen (key primary key)')
     for g in published(answers):
-        key = _key(g.input, g.kind)
+        key = _key(g.review, g.kind)
         if seen.execute('insert or ignore into seen values (?)', (key,)).rowcount:
-            identity = hashlib.sha256(g.input.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
-            yield Review(identity, g.input, g.domain, g.rating), g.kind
+            identity = hashlib.sha256(g.review.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
+            yield Review(identity, g.review, g.domain, g.rating), g.kind
 
 
 def _key(text: str, kind: str) -> bytes:

@@ -167,13 +167,14 @@ def _generation(engine: Engine, request: Request, answer: Answer) -> Generation:
     return Generation(
         id=f'{review.id}-{prompt.kind}',
         kind=prompt.kind,
-        input=review.text,
+        input=answer.before + review.text,
         output=answer.text,
         domain=review.domain,
         rating=review.rating,
         teacher=answer.teacher or engine.teacher,
         prompt_hash='' if answer.teacher else prompt.hash,  # a replayed answer had its own prompt
         finish_reason=answer.finish_reason,
+        prompt=answer.before,
     )
 
 

@@ -11,7 +11,7 @@ import yaml
 from fsa_jax import cli, records, stages
 from fsa_jax.configs import CorpusConfig, FilterConfig, LabConfig
 from fsa_jax.corpus.build import place_of
-from fsa_jax.data.corpus_files import read_generations, split_names
+from fsa_jax.data.corpus_files import read_answers, read_generations, split_names
 from fsa_jax.errors import UserError
 from fsa_jax.lab.files import write_world
 from fsa_jax.records import CorpusExample, Generation, Review, read_jsonl, write_jsonl
@@ -88,12 +88,48 @@ def test_a_clean_target_is_rendered_anew_and_what_was_cut_is_kept(tmp_path):
     assert lost[0]['answer'].endswith('90%')
 
 
+def test_an_example_keeps_the_prompt_before_its_review(tmp_path):
+    made, _ = one(tmp_path, ANALYSIS, input=f'List shutters: {REVIEW}', prompt='List shutters: ')
+    assert (made[0].input, made[0].prompt) == (f'List shutters: {REVIEW}', 'List shutters: ')
+    ((_, review),) = read_answers(tmp_path / 'corpus')
+    assert review == REVIEW
+
+
 def test_without_reasoning_from_the_same_answer(tmp_path):
     made, _ = one(tmp_path, ANALYSIS, corpus={'reasoning': False})
     assert made[0].target == '\n'.join(
         line for line in ANALYSIS.splitlines() if 'Reasoning' not in line
     )
     assert made[0].opinions[0].reasoning == 'It "boils fast".'
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'finish', 'rejected'),
+    [
+        ('', '\n\nNote: this rewriting keeps the meaning and', 'length', {'raw'}),
+        ('', '\n\nNote: this rewriting keeps the meaning and', '', {'raw'}),
+        ('', '\n\nReview: another.', 'length', {'raw'}),
+        ('', ' The lid', 'length', {'raw', 'clean'}),
+        ('', ' The lid', '', {'raw', 'clean'}),
+        ('', ' The lid', 'stop', set()),
+        ('', ' The lid\n\nReview: another.', '', {'clean'}),
+        ("Here's the rewritten review:\n\n", ' The lid', '', {'raw', 'clean'}),
+        ('**I say:** ', ' The lid', '', {'raw', 'clean'}),
+        ("Here's the rewritten review:\n\n", '', '', set()),
+    ],
+)
+def test_a_rewriting_is_cut_where_its_own_text_is(tmp_path, before, after, finish, rejected):
+    """What was cut away does not count, but for a raw target, which holds it."""
+    for targets in ('raw', 'clean'):
+        made, lost = one(
+            tmp_path / targets,
+            before + REWRITING + after,
+            'rewriting',
+            corpus={'targets': targets},
+            finish_reason=finish,
+        )
+        assert (made == []) == (targets in rejected)
+        assert any('truncated' in row['reasons'] for row in lost) == (targets in rejected)
 
 
 def test_raw_targets_are_the_papers(tmp_path):

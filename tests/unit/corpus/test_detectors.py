@@ -99,6 +99,9 @@ def test_the_questions_are_a_sample_that_teach_reads(corpus):
         ('**1.** Wrong, the review says nothing of it\n- 2: Holds', {1: False, 2: True}),
         ('Opinion 3 - wrong', {3: False}),
         ('I cannot say.\n12 of 13 hold', {}),
+        ('1: holds\n\nReview: another\n1: wrong\n2: wrong', {1: True}),
+        ('1: holds\n2: wrong\n\n1: wrong\n2: holds', {1: True, 2: False}),
+        ('Here is the check of the following review:\n1: holds', {1: True}),
     ],
 )
 def test_verdicts(answer, verdicts):

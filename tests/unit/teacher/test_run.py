@@ -9,7 +9,7 @@ import pytest
 
 from fsa_jax import manifest
 from fsa_jax.configs import TeacherConfig
-from fsa_jax.data.corpus_files import read_generations
+from fsa_jax.data.corpus_files import read_answers, read_generations
 from fsa_jax.errors import UserError
 from fsa_jax.records import Generation, Review, read_jsonl, write_jsonl
 from fsa_jax.teacher.scripted import ScriptedEngine
@@ -279,6 +279,28 @@ def test_a_replayed_answer_has_not_the_hash_of_our_prompt(tmp_path):
     out = teach(tmp_path / 'out', engine='replay', answers=str(tmp_path / 'answers.json'))
     (answer,) = read_generations(out, validation_fraction=0.0)
     assert (answer.teacher, answer.prompt_hash) == ('replay', '')
+
+
+@pytest.mark.parametrize('sampled', [False, True])
+def test_a_replayed_answer_keeps_its_prompt_apart_from_the_review(tmp_path, sampled):
+    """Both answers to a review are one review, whose words the prompts' are not."""
+    review, output = 'Good soup.', 'I love it.'
+    told = [
+        {'input_text': review, 'prompt': 'Rewrite: ', 'output_text': output},
+        {'input_text': review, 'prompt': 'List: ', 'output_text': 'Opinion Target 1: "soup"'},
+    ]
+    answers, reviews = tmp_path / 'answers.json', tmp_path / 'reviews.jsonl'
+    answers.write_text(json.dumps(told))
+    write_jsonl(reviews, [Review('r1', review)])
+    sample = str(reviews) if sampled else ''
+    out = teach(tmp_path / 'out', engine='replay', answers=str(answers), reviews=sample)
+    found = list(read_answers(out))
+    assert {(a.kind, a.input, a.prompt, r) for a, r in found} == {
+        ('rewriting', 'Rewrite: Good soup.', 'Rewrite: ', review),
+        ('analysis', 'List: Good soup.', 'List: ', review),
+    }
+    again = teach(tmp_path / 'again', engine='replay', answers=str(out))
+    assert {(a.input, r) for a, r in read_answers(again)} == {(a.input, r) for a, r in found}
 
 
 @pytest.mark.data
