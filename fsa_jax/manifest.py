@@ -48,24 +48,26 @@ class Place:
 class Output:
     """What a stage writes to: its folder, and what the manifest will say.
 
-    Of several processes (`hosts`), only `hosts.main` writes, but for what each writes of its own. Of an
+    Of several processes (`hosts`), only `hosts.main` writes, but for what each writes of its own. `earlier`
+    has the sha256, by name, of the inputs that what lies in the folder already was made from. Of an
     output at a URL (fsa_jax/mirror.py), `flush` copies there what lies in the folder now, and
     `checkpoints` is where checkpoints go directly, '' where they too go by the folder.
     """
 
     folder: Path
-    resumed: bool = False
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
     inputs: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     devices: Iterable[Any] = ()  # what the stage computed on: jax.devices()
     flush: Callable[[], None] = lambda: None
     checkpoints: str = ''
+    earlier: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def read(self, name: str, path: str | Path, whence: str = '') -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest.
 
-        Every process must have read the same. `whence` is the URL that `path` is a copy of.
+        Every process must have read the same, and so must the starts that this one goes on from:
+        UserError else. `whence` is the URL that `path` is a copy of.
         """
         path = Path(path)
         if not path.exists():
@@ -74,8 +76,22 @@ class Output:
             )
         sha256 = digest(path)
         self.hosts.agree('input', {f'the sha256 of {name}': sha256})
+        self.hosts.first(lambda: self._note(name, sha256))
         self.inputs[name] = {'path': whence or str(path), 'sha256': sha256}
         return path
+
+    def _note(self, name: str, sha256: str) -> None:
+        """Keeps the hash of an input for the next start, unless an earlier one read another: paths may change."""
+        before = self.earlier.get(name, sha256)
+        if before != sha256:
+            raise UserError(
+                f'--output={self.folder} was begun from another {name} (its hash was {before[:12]}…, '
+                f'now it is {sha256[:12]}…); bring that one back, choose another folder or --overwrite'
+            )
+        note = self.folder / UNFINISHED
+        told = json.loads(note.read_text())
+        told['inputs'][name] = sha256
+        write_atomic(note, json.dumps(told))
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -192,6 +208,7 @@ def output(
 
     Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another,
     when another run is writing there, or when the processes of `hosts` were not given the same job.
+    The processes leave together, when the manifest is written.
     """
     folder, hosts = Path(folder), hosts or Hosts()
     if not folder.name:
@@ -201,11 +218,11 @@ def output(
     work = folder if resumable else folder.with_name(f'.{folder.name}.partial')
     with contextlib.ExitStack() as stack:
 
-        def begin() -> bool:
+        def begin() -> dict[str, str]:
             stack.enter_context(lock.held(folder))
             return _open(folder, work, stage, configs, fixed, overwrite)
 
-        out = Output(work, hosts.first(begin), hosts)
+        out = Output(work, hosts, earlier=hosts.first(begin))
         started = time.time()
         try:
             yield out
@@ -215,21 +232,25 @@ def output(
             raise
         if hosts.main:
             _finish(out, folder, stage, configs, fixed, time.time() - started)
+        # Hashing may take longer than JAX, at its end, lets a process wait for another.
+        hosts.barrier('finished')
 
 
-def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool) -> bool:
-    """Makes `work` ready; whether it holds what an earlier run left."""
+def _open(folder: Path, work: Path, stage: str, configs, fixed, overwrite: bool) -> dict[str, str]:
+    """Makes `work` ready; the sha256 by name of each input that what an earlier run left there is made from."""
     if overwrite and _is_output(folder):
         shutil.rmtree(folder)
     _refuse_other_job(folder, stage, fixed)
     if work != folder and work.exists():
         shutil.rmtree(work)  # left by a killed run
-    resumed = work.exists()
     work.mkdir(parents=True, exist_ok=True)
+    told = None if _holds_nothing(work) else _told(work / UNFINISHED)
+    earlier = (told or {}).get('inputs', {})
     # it comes first and goes last, after the manifest: a folder with neither would be nobody's
-    write_atomic(work / UNFINISHED, json.dumps({'stage': stage, 'knobs': fixed}))
+    note = {'stage': stage, 'knobs': fixed, 'inputs': earlier}
+    write_atomic(work / UNFINISHED, json.dumps(note))
     write_atomic(work / CONFIG, _config_text(stage, configs))
-    return resumed
+    return earlier
 
 
 def _holds_nothing(work: Path) -> bool:

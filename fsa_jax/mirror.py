@@ -32,7 +32,7 @@ import fsspec
 from fsa_jax import gcs, lock
 from fsa_jax.errors import Unreachable, UserError, may_pass
 from fsa_jax.hosts import Hosts
-from fsa_jax.manifest import Place, write_atomic
+from fsa_jax.manifest import AlreadyDone, Place, write_atomic
 from fsa_jax.progress import say, track
 
 INDEX = '.fsa_index.json'
@@ -369,7 +369,7 @@ class Copying:
             self._finish()
         except UserError as refused:
             kept = f'{refused}; what it lacks lies in {self._mirror.folder}'
-            if kind is None or issubclass(kind, SystemExit):
+            if _is_no_failure(kind):
                 raise type(refused)(f'{kept}, and the same command tries again') from refused
             say(kept)  # beside the error that ended the run
 
@@ -448,9 +448,14 @@ def mirrored(
         yield Place(folder, flush, f'{url}/checkpoints' if direct else '')
 
 
+def _is_no_failure(kind: type[BaseException] | None) -> bool:
+    """Whether all processes leave a run in this way, and what it left is to arrive."""
+    return kind is None or issubclass(kind, (SystemExit, AlreadyDone))
+
+
 def _await_the_copy(kind: type[BaseException] | None, hosts: Hosts) -> None:
     """The others wait for the main process, whose last files may take their time."""
-    if kind is None or issubclass(kind, SystemExit):  # in all of them
+    if _is_no_failure(kind):
         hosts.barrier('copied')
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from fsa_jax import manifest, progress
 from fsa_jax.artifacts import PREDICTIONS
-from fsa_jax.errors import UserError
 from fsa_jax.records import Prediction, to_json
 from fsa_jax.train.stopping import EXIT_STATUS, Stopper
 
@@ -40,16 +39,10 @@ class PredictionFile:
             self.file.truncate(mark['bytes'])
 
     def _read_mark(self) -> dict[str, Any]:
-        empty = {'inputs': self.out.inputs, 'rows': 0, 'bytes': 0, 'seconds': {}, 'flags': {}}
+        empty = {'rows': 0, 'bytes': 0, 'seconds': {}, 'flags': {}}
         if not self.mark.exists():
             return empty
         mark = json.loads(self.mark.read_text())
-        if mark['inputs'] != self.out.inputs:
-            changed = [k for k, v in self.out.inputs.items() if mark['inputs'].get(k) != v]
-            raise UserError(
-                f'--output={self.out.folder} was begun from another {" and ".join(changed)} (its '
-                'hash differs); choose another folder or --overwrite'
-            )
         whole = self.path.exists() and self.path.stat().st_size >= mark['bytes']
         return mark if whole else empty
 
@@ -91,7 +84,6 @@ class PredictionFile:
         self.file.flush()
         os.fsync(self.file.fileno())
         mark = {
-            'inputs': self.out.inputs,
             'rows': self.rows,
             'bytes': self.file.tell(),
             'seconds': self.seconds,

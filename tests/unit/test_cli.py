@@ -1,8 +1,10 @@
 """The command line as a user meets it: help, knobs, and one clear line for each mistake."""
 
+import contextlib
 import dataclasses
 import errno
 import inspect
+import json
 import subprocess
 import sys
 import typing
@@ -12,6 +14,7 @@ import pytest
 from fsa_jax import cli, gin_registry, manifest, stages
 from fsa_jax import configs as c
 from fsa_jax.errors import Unreachable, UserError
+from fsa_jax.hosts import Hosts
 
 
 def fsa(*argv, capsys):
@@ -270,10 +273,50 @@ def test_a_resumable_output_survives_and_free_knobs_may_change(tmp_path):
     with pytest.raises(FileNotFoundError), job(steps=5) as out:
         _write_then_fail(out.folder / 'step-3')
     with job(steps=5, log_every=3) as out:
-        assert out.resumed
         assert (out.folder / 'step-3').exists()
     with pytest.raises(c.UserError, match=r'TrainConfig.steps=5 there, 6 now'), job(steps=6):
         pass
+
+
+def test_a_resumed_output_goes_on_from_the_same_inputs_wherever_they_lie(tmp_path):
+    def start(data, end=RuntimeError):
+        job = manifest.output(tmp_path / 'a', 'train', [c.TrainConfig()], resumable=True)
+        with contextlib.suppress(end), job as out:
+            out.read('TrainConfig.data', data)
+            (out.folder / 'step-3').write_text('x')
+            raise end
+
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    old.write_text('1')
+    new.write_text('2')
+    start(old)
+    with pytest.raises(
+        c.UserError, match=r'/a was begun from another TrainConfig\.data \(its hash'
+    ):
+        start(new)
+    start(old.rename(tmp_path / 'moved'))
+    note = tmp_path / 'a' / manifest.UNFINISHED
+    told = json.loads(note.read_text())
+    del told['inputs']  # as before they were kept
+    note.write_text(json.dumps(told))
+    start(new)
+    with pytest.raises(c.UserError, match='begun from another'):
+        start(tmp_path / 'moved')
+    (tmp_path / 'a' / 'step-3').unlink()  # a start that left nothing binds none
+    start(tmp_path / 'moved')
+
+
+def test_several_processes_leave_when_the_manifest_is_written(tmp_path):
+    """JAX, at its end, waits for others only so long: none may be left behind with its hashing."""
+    written = []
+
+    class Several(Hosts):
+        def barrier(self, name):
+            written.append((name, (tmp_path / 'a' / manifest.MANIFEST).exists()))
+
+    with manifest.output(tmp_path / 'a', 'score', [c.ScoreConfig()], hosts=Several()):
+        pass
+    assert written == [('finished', True)]
 
 
 def test_an_output_folder_with_other_files_is_refused(tmp_path):

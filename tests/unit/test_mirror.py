@@ -13,6 +13,7 @@ import pytest
 from fsa_jax import mirror
 from fsa_jax.errors import Unreachable, UserError
 from fsa_jax.hosts import Hosts
+from fsa_jax.manifest import AlreadyDone
 from fsa_jax.mirror import INDEX, Copying, Mirror, Overtaken, Store, mirrored
 
 BEFORE = {'metrics.jsonl': 'a', 'checkpoints/1/x': 'x1', 'checkpoints/1/d/y': 'y1'}
@@ -418,5 +419,22 @@ def test_what_was_never_copied_is_said_at_the_end(quick, tmp_path, url, kind, mo
     ):
         write(one.folder, BEFORE)
     assert type(caught.value) is kind  # its exit status says whether to try again
+    with pytest.raises(kind), Copying(one):  # nor did the same command, given again, copy it
+        raise AlreadyDone
     with pytest.raises(ZeroDivisionError), Copying(one):  # the first error is the one that counts
         raise ZeroDivisionError
+
+
+def test_the_others_wait_for_what_a_finished_run_has_left_to_copy(
+    quick, tmp_path, url, monkeypatch
+):
+    monkeypatch.setenv(mirror.FOLDERS, str(tmp_path / 'here'))
+    waited = []
+
+    class Several(Hosts):
+        def barrier(self, name):
+            waited.append(name)
+
+    with pytest.raises(AlreadyDone), mirrored(url, Several()):
+        raise AlreadyDone
+    assert waited == ['copied']

@@ -94,6 +94,11 @@ def test_other_reviews_are_refused_on_a_resume(lab_reviews, tmp_path, monkeypatc
             teach(tmp_path / 'out', reviews=str(tmp_path / 'reviews.jsonl'), **SCRIPTED)
     lines = (tmp_path / 'reviews.jsonl').read_text().splitlines(keepends=True)
     (tmp_path / 'reviews.jsonl').write_text(''.join(lines[1:]))
+    with pytest.raises(UserError, match='was begun from another reviews'):
+        teach(tmp_path / 'out', reviews=str(tmp_path / 'reviews.jsonl'), **SCRIPTED)
+    monkeypatch.setattr(
+        manifest.Output, '_note', lambda *_: None
+    )  # the requests of each part tell too
     with pytest.raises(UserError, match='have changed since'):
         teach(tmp_path / 'out', reviews=str(tmp_path / 'reviews.jsonl'), **SCRIPTED)
 
