@@ -167,6 +167,10 @@ class Together(Hosts):
             if heard['kind'] == 'hung':
                 self._report_hang(heard['text'])
             who, text = heard['from'], heard['text']
+            if (
+                self.main
+            ):  # the last to go: JAX aborts a process whose coordinator is gone, in mid-word
+                time.sleep(_LAST_WORDS_SECONDS)
             _end(f'process {who} failed: {text}; this one ends too', heard['status'])
 
     def _report_hang(self, message: str) -> NoReturn:
@@ -188,7 +192,7 @@ class Together(Hosts):
         _end('\n'.join([message, *parts]), EXIT_HUNG)
 
     def _leave(self, status: int) -> None:
-        time.sleep(_LAST_WORDS_SECONDS)
+        time.sleep(_LAST_WORDS_SECONDS if self.main else _LAST_WORDS_SECONDS / 2)
         os._exit(status)
 
 

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -255,6 +256,7 @@ class Checkpoints:
     ):
         self._keep, self._best_step, self._hosts = keep, best_step, hosts or Hosts()
         self._saving: int | None = None
+        self._at_url, self._given_up = bool(url), False
         self._root = epath.Path(url or (folder / CHECKPOINTS).absolute())
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), _Only(best_step)]
@@ -262,7 +264,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._root,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, cleanup_tmp_directories=True
+                preservation_policy=policy,
+                cleanup_tmp_directories=True,
+                async_options=ocp.AsyncOptions(barrier_sync_fn=_meet),
             ),
             item_names=('params', 'training', 'checksums'),
         )
@@ -270,20 +274,39 @@ class Checkpoints:
     def save(self, state: TrainState | GroupState) -> None:
         """Begins to save `state`, unless it is saved already; returns when it is copied.
 
-        On a full disk that is said, and the run goes on: the last good checkpoint is kept.
+        On a full disk that is said, and the run goes on: the last good checkpoint is kept. Several
+        processes look for room first; a disk that is full none the less is a UserError.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         self.wait()  # what went wrong with the one before is not of this one
         items = state.items()
+        self._saving = step
+        if not self._has_room(items):
+            self._say_full()
+            return
         args = ocp.args.Composite(
             **{name: ocp.args.StandardSave(item) for name, item in items.items()},
             checksums=ocp.args.JsonSave(_checksums(items)),
         )
-        self._saving = step
         with self._outliving_a_full_disk():
             self._manager.save(step, args=args)
+
+    def _has_room(self, items: dict[str, Any]) -> bool:
+        """Whether there is room for a checkpoint beside those that are there, as process 0 sees it. One
+        process alone finds out as it writes; of several each would, when others go on already."""
+        if self._hosts.count == 1 or self._at_url:
+            return True
+        # a tenth and a MiB more: what lies beside the arrays, and the rows of metrics meanwhile
+        needed = 1.1 * sum(x.nbytes for x in jax.tree.leaves(items)) + 2**20
+        return self._hosts.first(lambda: shutil.disk_usage(self._root).free > needed)
+
+    def _say_full(self) -> None:
+        say(
+            f'checkpoint {self._saving} was not saved: no space is left for {self._root}; the run '
+            f'goes on, and its last good checkpoint is {self._manager.latest_step()}'
+        )
 
     @contextlib.contextmanager
     def _outliving_a_full_disk(self) -> Iterator[None]:
@@ -292,13 +315,16 @@ class Checkpoints:
         except Exception as error:  # an OSError, or tensorstore's ValueError with its text
             if not any(os.strerror(number) in str(error) for number in FULL):
                 raise
-            if self._hosts.main:  # what was written of it would take the room of the next
-                for path in self._root.glob(f'{self._saving}.orbax-checkpoint-tmp*'):
-                    shutil.rmtree(path, ignore_errors=True)
-            say(
-                f'checkpoint {self._saving} was not saved: no space is left for {self._root}; the run '
-                f'goes on, and its last good checkpoint is {self._manager.latest_step()}'
-            )
+            if self._hosts.count > 1:  # others wait for this one to finish it, or have gone on
+                self._given_up = True
+                raise UserError(
+                    f'checkpoint {self._saving} was not saved: no space is left for {self._root}; make '
+                    f'room and give the same command again; it goes on from checkpoint {self._manager.latest_step()}'
+                ) from error
+            # what was written of it would take the room of the next
+            for path in self._root.glob(f'{self._saving}.orbax-checkpoint-tmp*'):
+                shutil.rmtree(path, ignore_errors=True)
+            self._say_full()
 
     def restore(self, abstract: State) -> State | None:
         """The newest good checkpoint in the shapes, dtypes and shardings of `abstract`, or None.
@@ -395,8 +421,19 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what was begun; no process waits for another that may have failed."""
+        if self._given_up:
+            return
         self.wait()
         self._manager.close()
+
+
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Orbax's barrier, but for a process whose writing failed: Orbax has it wait for the others before it
+    says so, and they wait for what it does not write."""
+    failed = sys.exception()
+    if failed is not None:
+        raise failed
+    ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 class _Only(checkpoint_managers.PreservationPolicy):

@@ -1,7 +1,7 @@
 """Run by test_meeting.py: joins the processes its environment names, and prints who it is.
 
 With `tpu` it takes this machine for a TPU VM, as JAX does where it finds chips and libtpu. With `hang`
-process 1 hangs, and its end breaks what process 0 waits for.
+process 1 hangs, and its end breaks what process 0 waits for; with `fail` it fails, while process 0 waits.
 """
 
 import os
@@ -15,6 +15,7 @@ from jax._src.distributed import global_state
 
 from fsa_jax import distributed
 from fsa_jax.configs import DistributedConfig
+from fsa_jax.errors import UserError
 from fsa_jax.hosts import Hosts
 
 
@@ -26,6 +27,8 @@ def main(machine: str) -> None:
     with distributed.start(DistributedConfig()) as hosts:
         if machine == 'hang':
             hang(hosts)
+        if machine == 'fail' and hosts.index == 1:
+            raise UserError('no room')
         first = hosts.first(lambda: 'of process 0')
         hosts.agree('config', {'same': 1})
         hosts.barrier('end')
@@ -40,4 +43,8 @@ def hang(hosts: Hosts) -> NoReturn:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except UserError as error:
+        print(f'fsa: {error}', flush=True)
+        sys.exit(2)

@@ -104,3 +104,10 @@ def test_what_the_end_of_another_process_breaks_is_not_the_cause(tmp_path):
         assert group.wait(120) == [EXIT_HUNG, EXIT_HUNG], group.log()
     assert 'fsa: process 1 has done nothing' in group.log()
     assert 'Traceback' not in group.log()
+
+
+def test_one_that_fails_alone_ends_all_with_its_line_and_status(tmp_path):
+    with fsa(['fail'], tmp_path, processes=2, module='tests.system.meeting_job') as group:
+        assert group.wait(120) == [2, 2], group.log(1)
+    assert group.log(0).splitlines()[-1] == 'fsa: process 1 failed: no room; this one ends too'
+    assert group.log(1).splitlines()[-1] == 'fsa: no room'

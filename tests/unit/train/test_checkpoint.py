@@ -5,17 +5,20 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from fsa_jax import optim
 from fsa_jax.configs import OptimizerConfig, T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
+from fsa_jax.hosts import Hosts
 from fsa_jax.model.t5 import init_params
 from fsa_jax.train import checkpoint
 from fsa_jax.train.checkpoint import Checkpoints, open_model, write_model
@@ -293,13 +296,73 @@ def test_on_a_full_disk_the_run_goes_on_with_the_last_good_checkpoint(small_disk
     assert checkpoint.steps(small_disk) == [1, 3]
 
 
+class OfTwo(Hosts):
+    """Process 0 of two, of which the other agrees."""
+
+    count = 2
+
+
+def fails(number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_several_processes_look_for_room_before_any_of_them_writes(tmp_path, capsys, monkeypatch):
+    """One whose disk is full as it writes would leave the others waiting for it."""
+    checkpoints = Checkpoints(tmp_path, keep=2, best_step=lambda: None, hosts=OfTwo())
+    checkpoints.save(noise(1, 300_000))
+    checkpoints.wait()
+    room = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(shutil, 'disk_usage', lambda _: room._replace(free=1_200_000))
+        full.setattr(checkpoints._manager, 'save', fails(errno.EIO))
+        checkpoints.save(noise(2, 300_000))
+    said = capsys.readouterr().err
+    assert 'checkpoint 2 was not saved: no space is left' in said
+    assert 'its last good checkpoint is 1' in said
+    checkpoints.save(noise(3, 300_000))
+    checkpoints.close()
+    assert checkpoint.steps(tmp_path) == [1, 3]
+
+
+@pytest.mark.timeout(60)
+def test_a_disk_that_is_full_none_the_less_ends_several_processes(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=2, best_step=lambda: None, hosts=OfTwo())
+    checkpoints.save(state(1))
+    checkpoints.wait()
+    monkeypatch.setattr(checkpoints._manager, 'save', fails(errno.ENOSPC))
+    with pytest.raises(UserError, match=r'checkpoint 2 was not saved: no .* from checkpoint 1$'):
+        checkpoints.save(state(2))
+    with monkeypatch.context() as others:  # they will not come: it does not wait for them
+        others.setattr(checkpoints._manager, 'wait_until_finished', fails(errno.EIO))
+        checkpoints.close()
+    checkpoints._manager.close()
+
+
+def test_a_process_that_could_not_write_says_so_before_it_waits_for_others(small_disk, monkeypatch):
+    """They wait for what it does not write, and would for Orbax's 20 minutes."""
+    failed = []  # what had failed where others were waited for
+
+    def meet(*, key, timeout_ms):
+        failed.append(sys.exception())
+
+    monkeypatch.setattr(ocp.multihost, 'get_barrier_sync_fn', lambda: meet)
+    checkpoints = Checkpoints(small_disk, keep=2, best_step=lambda: None, hosts=OfTwo())
+    monkeypatch.setattr(checkpoints, '_has_room', lambda _: True)
+    (small_disk / 'other').write_bytes(bytes(5_500_000))
+    checkpoints.save(noise(1, 300_000))
+    with pytest.raises(UserError, match='no space is left'):
+        checkpoints.wait()
+    checkpoints.close()
+    assert failed
+    assert not any(failed)
+
+
 def test_another_error_while_saving_is_not_a_full_disk(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, keep=2, best_step=lambda: None)
-
-    def fails(*_, **__):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(checkpoints._manager, 'save', fails)
+    monkeypatch.setattr(checkpoints._manager, 'save', fails(errno.EIO))
     with pytest.raises(OSError, match='Input/output error'):
         checkpoints.save(state(1))
     checkpoints.close()
