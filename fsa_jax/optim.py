@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jaxtyping import Float
@@ -38,6 +39,13 @@ def rms(x: Float[Array, '...'], padded_rows: int = 0) -> Float[Array, '']:
     return jnp.sqrt(jnp.sum(jnp.square(x)) / size)
 
 
+def _rms_of_each(x: Float[Array, '...'], stacked: bool, padded_rows: int = 0) -> Array:
+    """The RMS of a matrix, or [L, 1, …]: that of each of a stack; it multiplies as it is."""
+    if not stacked:
+        return rms(x, padded_rows)
+    return jax.vmap(lambda matrix: rms(matrix, padded_rows))(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
 def adamw_scale(
     learning_rate: float | optax.Schedule,
     *,
@@ -67,12 +75,7 @@ def adamw_scale(
         )
 
     def scale(path: Path, p):
-        def of_matrix(matrix):
-            return jnp.maximum(_SMALLEST_RMS, rms(matrix, padded_rows(path)))
-
-        if not stacked(path):
-            return of_matrix(p)
-        return jax.vmap(of_matrix)(p).reshape(-1, *[1] * (p.ndim - 1))
+        return jnp.maximum(_SMALLEST_RMS, _rms_of_each(p, stacked(path), padded_rows(path)))
 
     def update(grads, state, params=None):
         count = optax.safe_increment(state.count)
@@ -92,11 +95,30 @@ def adamw_scale(
     return optax.GradientTransformation(init, update)
 
 
-def _adafactor(learning_rate: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
-    """optax's Adafactor, with weight decay multiplied by the learning rate as in AdamW."""
+def adafactor(
+    learning_rate: optax.Schedule, stacked: Callable[[Path], bool] = in_layers
+) -> optax.GradientTransformation:
+    """optax.adafactor, whose chain and state this is, with each layer a parameter of its own.
+
+        u <- g / sqrt(v)                             v factored: Shazeer & Stern 2018, algorithm 4
+        p <- p - lr max(1e-3, RMS(p)) u / max(1, RMS(u))
+
+    Where `stacked(path)`, both RMS are those of one layer; optax takes one over all of them. v is of
+    one layer either way: optax factors the two largest axes, of 128 at least, and layers are fewer.
+    """
+
+    def clipped(key_path, u):
+        return u / jnp.maximum(1.0, _rms_of_each(u, stacked(path_names(key_path))))
+
+    def scaled(key_path, u, p):
+        return u * jnp.maximum(_SMALLEST_RMS, _rms_of_each(p, stacked(path_names(key_path))))
+
     return optax.chain(
-        optax.adafactor(learning_rate),
-        optax.add_decayed_weights(lambda step: -learning_rate(step) * weight_decay),
+        optax.scale_by_factored_rms(),
+        optax.stateless(lambda u, p: jax.tree_util.tree_map_with_path(clipped, u)),
+        optax.scale_by_learning_rate(learning_rate, flip_sign=False),
+        optax.stateless(lambda u, p: jax.tree_util.tree_map_with_path(scaled, u, p)),
+        optax.scale(-1),
     )
 
 
@@ -114,7 +136,8 @@ def optimizer(
     elif c.name == 'adamw_scale':
         core = adamw_scale(learning_rate, **moments, padded_rows=padded_rows)
     else:
-        core = _adafactor(learning_rate, c.weight_decay)
+        decay = optax.add_decayed_weights(lambda step: -learning_rate(step) * c.weight_decay)
+        core = optax.chain(adafactor(learning_rate), decay)
     return optax.chain(optax.clip_by_global_norm(c.clip), core) if c.clip else core
 
 
@@ -131,25 +154,28 @@ def schedule(
         constant  peak
 
     `warmup` steps rise linearly from 0 (linear, cosine, constant). Beyond T the last value stays.
+    Of an int the rate is a number of numpy's: on the device it would wait for the steps queued there.
     """
     _check_schedule(name, peak, steps, floor, warmup)
 
-    def cosine(t, top, length):
-        return floor + (top - floor) * 0.5 * (1 + jnp.cos(jnp.pi * t / length))
-
     def rate(step):
-        t = jnp.minimum(jnp.asarray(step), steps).astype(jnp.float32)
+        xp = jnp if isinstance(step, jax.Array) else np
+        t = xp.minimum(step, steps).astype(xp.float32)
+
+        def cosine(t, top, length):
+            return floor + (top - floor) * 0.5 * (1 + xp.cos(xp.pi * t / length))
+
         if name == 'released':
-            return jnp.where(t < 1, peak / 2, cosine(t - 1, peak / 2, steps))
+            return xp.where(t < 1, peak / 2, cosine(t - 1, peak / 2, steps))
         if name == 'written':
             return cosine(t, peak, steps)
         after = t - warmup
         value = {
             'linear': lambda: peak * (1 - after / (steps - warmup)),
             'cosine': lambda: cosine(after, peak, steps - warmup),
-            'constant': lambda: jnp.full_like(t, peak),
+            'constant': lambda: xp.full_like(t, peak),
         }[name]()
-        return jnp.where(t < warmup, peak * t / max(warmup, 1), value)
+        return xp.where(t < warmup, peak * t / max(warmup, 1), value)
 
     return rate
 

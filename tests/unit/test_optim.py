@@ -37,6 +37,14 @@ def test_schedule_is_its_closed_form(name):
             assert abs(float(value) - CLOSED_FORMS[name](t)) <= 1e-6 * 3e-3
 
 
+@pytest.mark.parametrize('name', CLOSED_FORMS)
+def test_the_rate_of_an_int_needs_no_device(name):
+    """It is asked for while a step is under way: on the device it would queue behind that."""
+    value = optim.schedule(name, 3e-3, T)(7)
+    assert isinstance(value, np.ndarray | np.generic)
+    assert value.dtype == np.float32
+
+
 @pytest.mark.parametrize('name', ['linear', 'cosine', 'constant'])
 def test_warmup_rises_linearly_then_meets_the_peak(name):
     rate = optim.schedule(name, 3e-3, T, warmup=1000)
@@ -110,6 +118,37 @@ def test_rms_is_taken_per_layer_of_stacked_parameters():
         np.testing.assert_allclose(
             a['layers']['wi'], np.stack([b[str(i)] for i in range(3)]), rtol=1e-6
         )
+
+
+def test_adafactor_is_that_of_optax_on_each_layer():
+    """Layers large enough to be factored, of very different scale, the first below the least RMS;
+    in the second step only one layer has a gradient that is clipped."""
+    scales = jnp.array([1e-4, 0.1, 0.5])[:, None, None]
+    surge = jnp.array([1.0, 30.0, 1.0])[:, None, None]
+
+    def draw(key, factor):
+        normal, key = jax.random.normal, jax.random.key(key)
+        layers = {'wi': factor * normal(key, (3, 128, 160)), 'scale': normal(key, (3, 130))}
+        return {'layers': layers, 'table': normal(key, (140, 128))}
+
+    def separate(tree):
+        layers = {f'{n}{i}': x[i] for n, x in tree['layers'].items() for i in range(3)}
+        return {**layers, 'table': tree['table']}
+
+    params, rate = draw(0, scales), optim.schedule('linear', 1e-2, 10)
+    gradients = [draw(1, 1.0), draw(2, surge), draw(3, 1.0)]
+    ours = run(optim.adafactor(rate), params, gradients)
+    theirs = run(optax.adafactor(rate), separate(params), map(separate, gradients))
+    for a, b in zip(map(separate, ours), theirs, strict=True):
+        for n in b:
+            assert np.abs(a[n] - b[n]).max() < 1e-6 * np.abs(b[n]).max(), n
+
+
+def test_the_state_of_adafactor_is_that_of_optax():
+    """A checkpoint of optax's is one of ours."""
+    params = {'layers': {'wi': jnp.ones((2, 128, 128))}}
+    ours, theirs = (f(lambda step: 1e-3).init(params) for f in (optim.adafactor, optax.adafactor))
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
 
 
 def test_padding_rows_of_a_table_stay_zero_and_outside_the_rms():
