@@ -302,5 +302,6 @@ def _indivisible(tensor: str, name, size: int, mesh_axes: list[str], shards: int
     knobs = ' x '.join(f'MeshConfig.{axis}' for axis in mesh_axes)
     message = f'{tensor}: axis {name!r} of size {size} is not divisible by {knobs}={shards}'
     if name == axes.VOCAB:
-        return f'{message}; T5Config.vocab_padding={-size % shards} more would make it so'
+        padding = f'T5Config.vocab_padding={-size % shards} more'
+        return f'{message}; set MeshConfig.tensor=1, or train with {padding}'
     return f'{message}; choose a divisor of {size}'

@@ -92,7 +92,10 @@ def test_batches_that_cannot_be_spread_are_refused():
 
 
 def test_sizes_that_cannot_be_cut_are_refused():
-    with pytest.raises(UserError, match=r"'vocab' of size 65 .*tensor=2; T5Config.vocab_padding=1"):
+    with pytest.raises(
+        UserError,
+        match=r"'vocab' of size 65 .*tensor=2; set MeshConfig.tensor=1, or train with T5Config.vocab_padding=1",
+    ):
         partition('fsdp_tp', tensor=2).params(TINY.replace(vocab_size=65))
     with pytest.raises(UserError, match=r"axis 'embed' of size 8 .*fsdp=3"):
         partition('fsdp', fsdp=3).params(TINY)
