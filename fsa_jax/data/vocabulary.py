@@ -26,7 +26,7 @@ import sentencepiece
 from jaxtyping import Int32, Int64
 
 from fsa_jax import manifest
-from fsa_jax.configs import VocabularyConfig
+from fsa_jax.configs import T5Config, VocabularyConfig
 from fsa_jax.data.json_records import without_halves
 from fsa_jax.errors import UserError
 
@@ -71,6 +71,19 @@ class Vocabulary:
             self._cuts |= {NEWLINE: self.newline_id, '\n': self.newline_id}
         self._cut = re.compile('(' + '|'.join(map(re.escape, self._cuts)) + ')')
         self._boundary_id = self._pieces.piece_to_id(_SPACE)
+
+    @classmethod
+    def check_ids(cls, config: T5Config) -> None:
+        """UserError unless a model pads, ends and starts with the ids that its rows are made with."""
+        wanted = {
+            'pad_token_id': cls.pad_id,
+            'eos_token_id': cls.eos_id,
+            'decoder_start_token_id': cls.pad_id,
+        }
+        for knob, expected in wanted.items():
+            found = getattr(config, knob)
+            if found != expected:
+                raise UserError(f'T5Config.{knob} must be {expected}, as in T5; got {found}')
 
     @classmethod
     def from_config(cls, config: VocabularyConfig) -> 'Vocabulary':

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fsa_jax.configs import T5Config
+from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.hf import names, weights
 
@@ -33,7 +34,8 @@ def load_pretrained(folder: Path | str) -> tuple[T5Config, dict[str, Any]]:
     """(config, params) of a published T5, v1.0 or v1.1; params are float32 numpy (model/t5.py).
 
     UserError for another model type, for a missing, unexpected or misshapen tensor, for tables that
-    should be one but differ, for a truncated file, and for formats that are not safetensors.
+    should be one but differ, for other special ids than T5's, for a truncated file, and for formats
+    that are not safetensors.
     """
     folder = Path(folder)
     raw = read_config(folder)
@@ -75,13 +77,15 @@ def t5_config(raw: dict[str, Any], path: Path) -> T5Config:
     values.setdefault('num_decoder_layers', values['num_layers'])
     end = raw.get('eos_token_id', 1)
     try:
-        return T5Config(
+        config = T5Config(
             **values,
             eos_token_id=end[0] if isinstance(end, list) else end,
             tie_word_embeddings=raw.get('tie_word_embeddings', True) and _scales_outputs(raw),
         )
+        Vocabulary.check_ids(config)
     except UserError as error:
         raise UserError(f'{path}: {error}') from None
+    return config
 
 
 def _scales_outputs(raw: dict[str, Any]) -> bool:

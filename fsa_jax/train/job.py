@@ -110,6 +110,7 @@ def prepare(
     if init is not None:
         packed.check_vocabulary(init.vocabulary, str(init.folder))
     config = student_config(model, init)
+    packed.vocabulary.check_ids(config)
     if config.vocab_size < packed.vocabulary.size:
         raise UserError(
             f'T5Config.vocab_size={config.vocab_size} is too small for the vocabulary of '

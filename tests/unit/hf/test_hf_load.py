@@ -193,6 +193,8 @@ def test_shards_that_are_missing_or_incomplete(tmp_path, params_of):
         ({'d_kv': None}, "lacks 'd_kv'"),
         ({'feed_forward_proj': 'gated-silu'}, "feed_forward_proj must be one of .*'gated-silu'"),
         ({'d_model': '8'}, 'd_model must be int'),
+        ({'decoder_start_token_id': 7}, 'T5Config.decoder_start_token_id must be 0, .*got 7'),
+        ({'eos_token_id': [2, 1]}, 'T5Config.eos_token_id must be 1, .*got 2'),
     ],
 )
 def test_configs_that_are_no_t5(folder, values, message):

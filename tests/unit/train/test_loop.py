@@ -246,6 +246,9 @@ def test_another_vocabulary_than_that_of_the_init_is_refused(packed, cache, tmp_
         ({'validation_split': 'dev'}, "TrainConfig.validation_split=''"),
         ({'metric': 'f2'}, r"'f2' is not evaluated here; .* \(did you mean 'f1'\?\)"),
         ({'name': 'adafactor', 'vocab_padding': 8}, 'statistics of Adafactor'),
+        ({'pad_token_id': 3}, 'T5Config.pad_token_id must be 0, as in T5; got 3'),
+        ({'eos_token_id': 2}, 'T5Config.eos_token_id must be 1, as in T5; got 2'),
+        ({'decoder_start_token_id': 7}, 'T5Config.decoder_start_token_id must be 0, .*got 7'),
         ({'task_max_new_tokens': {'tt': 9}}, "no task 'tt' .*did you mean 't'"),
         ({'task_max_new_tokens': {'tt': 9}, 'seeds': (1, 2)}, "no task 'tt' .*did you mean 't'"),
         (
