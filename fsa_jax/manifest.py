@@ -206,8 +206,8 @@ def output(
 ) -> Iterator[Output]:
     """Opens `folder` for one stage run; see the module docstring.
 
-    Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another,
-    when another run is writing there, or when the processes of `hosts` were not given the same job.
+    Raises AlreadyDone when the folder holds this very job finished, UserError when it holds another or
+    an input has changed since, when another run is writing there, or when the processes of `hosts` were not given the same job.
     The processes leave together, when the manifest is written.
     """
     folder, hosts = Path(folder), hosts or Hosts()
@@ -285,6 +285,13 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
             f'--output={folder} holds another job ({why}); choose another folder or --overwrite'
         )
     if finished:
+        for name, read in finished['inputs'].items():
+            path = Path(read['path'])
+            if path.exists() and digest(path) != read['sha256']:
+                raise UserError(
+                    f'--output={folder} is finished, but {name} has changed since ({path}); choose another '
+                    'folder or --overwrite'
+                )
         raise AlreadyDone(f'{folder} is finished already (its {MANIFEST} matches this config)')
 
 

@@ -278,6 +278,25 @@ def test_a_resumable_output_survives_and_free_knobs_may_change(tmp_path):
         pass
 
 
+def test_what_is_finished_is_made_from_the_inputs_as_they_are(tmp_path):
+    labels, elsewhere = tmp_path / 'labels.csv', tmp_path / 'elsewhere'
+    labels.write_text('good')
+
+    def job():
+        return manifest.output(tmp_path / 'out', 'score', [c.ScoreConfig()])
+
+    with job() as out:
+        out.read('labels', labels)
+    with pytest.raises(manifest.AlreadyDone), job():
+        pass
+    labels.write_text('bad')
+    with pytest.raises(UserError, match='is finished, but labels has changed since'), job():
+        pass
+    labels.rename(elsewhere)  # what is gone may lie elsewhere now
+    with pytest.raises(manifest.AlreadyDone), job():
+        pass
+
+
 def test_a_resumed_output_goes_on_from_the_same_inputs_wherever_they_lie(tmp_path):
     def start(data, end=RuntimeError):
         job = manifest.output(tmp_path / 'a', 'train', [c.TrainConfig()], resumable=True)
