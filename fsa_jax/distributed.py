@@ -167,9 +167,7 @@ class Together(Hosts):
             if heard['kind'] == 'hung':
                 self._report_hang(heard['text'])
             who, text = heard['from'], heard['text']
-            if (
-                self.main
-            ):  # the last to go: JAX aborts a process whose coordinator is gone, in mid-word
+            if self.main:  # the last to go: JAX aborts a process whose coordinator is gone
                 time.sleep(_LAST_WORDS_SECONDS)
             _end(f'process {who} failed: {text}; this one ends too', heard['status'])
 
