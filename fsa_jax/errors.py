@@ -2,11 +2,15 @@
 
 import errno
 import os
+import re
+import socket
 
 _PASSING = {
     errno.EAGAIN, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
 }  # fmt: skip
+# Of libraries that have errors of their own, without a common class: aiohttp, httpx, requests, botocore, Google's.
+_OF_NETWORK = re.compile('connect|timeout|transport', re.IGNORECASE)
 
 
 class UserError(Exception):
@@ -25,8 +29,13 @@ class Unreachable(UserError):
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether what failed is a network or a file server, not what the user gave."""
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    """Whether what failed is a network, a server or a file server, not what the user gave."""
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return True
+    if _OF_NETWORK.search(type(error).__name__):
+        return True
+    code = getattr(error, 'code', None)  # of HTTP
+    if isinstance(code, int) and code >= 500:
         return True
     return isinstance(error, OSError) and error.errno in _PASSING
 

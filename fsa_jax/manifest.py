@@ -66,8 +66,9 @@ class Output:
     def read(self, name: str, path: str | Path, whence: str = '') -> Path:
         """Names an input of the stage: it must exist, and its hash enters the manifest.
 
-        Every process must have read the same, and so must the starts that this one goes on from:
-        UserError else. `whence` is the URL that `path` is a copy of.
+        Every process must have read the same, and where the input is a file or finished by a stage so must
+        the starts that this one goes on from: UserError else. To other folders files are added, this very
+        output perhaps. `whence` is the URL that `path` is a copy of.
         """
         path = Path(path)
         if not path.exists():
@@ -76,7 +77,8 @@ class Output:
             )
         sha256 = digest(path)
         self.hosts.agree('input', {f'the sha256 of {name}': sha256})
-        self.hosts.first(lambda: self._note(name, sha256))
+        if _is_whole(path):
+            self.hosts.first(lambda: self._note(name, sha256))
         self.inputs[name] = {'path': whence or str(path), 'sha256': sha256}
         return path
 
@@ -119,6 +121,11 @@ def digest(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
     return hashlib.sha256(json.dumps(_files(path), sort_keys=True).encode()).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an input is a file, or a folder that a stage has finished: such are not added to."""
+    return path.is_file() or find(path) is not None
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -287,7 +294,7 @@ def _refuse_other_job(folder: Path, stage: str, fixed: dict[str, Any]) -> None:
     if finished:
         for name, read in finished['inputs'].items():
             path = Path(read['path'])
-            if path.exists() and digest(path) != read['sha256']:
+            if path.exists() and _is_whole(path) and digest(path) != read['sha256']:
                 raise UserError(
                     f'--output={folder} is finished, but {name} has changed since ({path}); choose another '
                     'folder or --overwrite'

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from fsa_jax import gcs, lock
+from fsa_jax import gcs, lock, manifest
 from fsa_jax.errors import Unreachable, UserError, may_pass
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import AlreadyDone, Place, write_atomic
@@ -44,12 +44,10 @@ PATIENCE = 3  # tries at the end of a run, before it is said that the URL refuse
 _AT_ONCE = 8  # files on their way
 _CHUNK = 1 << 22
 # What a writer has not finished, or has set aside.
-_NOT_WHOLE = re.compile(r'\.(tmp|part)$|\.orbax-checkpoint-tmp|\.damaged\d*$')
+_NOT_WHOLE = re.compile(r'\.(tmp|part|etag)$|\.orbax-checkpoint-tmp|\.damaged\d*$')
 _CHECKPOINT = re.compile(r'checkpoints/(\d+)/')
 # A store of objects shows an object whole or not at all; a file system shows a file as it grows.
 _OBJECTS = ('gs', 'gcs', 's3', 's3a', 'abfs', 'az', 'oci')
-# aiohttp's, requests', botocore's and Google's own errors
-_OF_NETWORK = re.compile('connect|timeout|transport', re.IGNORECASE)
 
 Entry = dict[str, Any]  # {'bytes': …, 'sha256': …}
 T = TypeVar('T')
@@ -57,13 +55,6 @@ T = TypeVar('T')
 
 class Overtaken(UserError):
     """Another run writes to the same URL."""
-
-
-def _is_down(error: Exception) -> bool:
-    """Whether a store could not be asked: each has errors of its own, without a common class."""
-    code = getattr(error, 'code', None)  # of HTTP
-    of_server = isinstance(code, int) and code >= 500
-    return may_pass(error) or of_server or bool(_OF_NETWORK.search(type(error).__name__))
 
 
 class Store:
@@ -84,7 +75,7 @@ class Store:
             raise
         except Exception as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            kind = Unreachable if _is_down(error) else UserError
+            kind = Unreachable if may_pass(error) else UserError
             raise kind(f'{self.url}: {told}') from error
 
     def read(self, name: str) -> bytes | None:
@@ -213,11 +204,18 @@ class Mirror:
         return self.known.is_file() and self.known.read_bytes() == self._index
 
     def _gone(self, listed: Iterable[str]) -> list[str]:
-        """Those of the files that are not here, but for checkpoints that newer ones replaced."""
-        steps = {_step(_name(path, self.folder)) for path in _files(self.folder)}
-        newest = max(steps, default=-1)
-        replaced = {step for step in map(_step, listed) if 0 <= step < newest} - steps
-        return [n for n in listed if _step(n) not in replaced and not (self.folder / n).is_file()]
+        """Those of the files that are gone from here, but for what the stage itself deletes: files of a
+        job that is finished since, and checkpoints, which come back whole and newer than all here."""
+        finished = manifest.find(self.folder)
+        kept = {manifest.MANIFEST, manifest.CONFIG, *finished['files']} if finished else {*listed}
+        newest = max((_step(_name(path, self.folder)) for path in _files(self.folder)), default=-1)
+        return [
+            name
+            for name in listed
+            if name in kept
+            and (_step(name) < 0 or _step(name) > newest)
+            and not (self.folder / name).is_file()
+        ]
 
     def _make(self, listed: dict[str, list[Entry]]) -> None:
         total = sum(versions[0]['bytes'] for versions in listed.values()) / 1e6

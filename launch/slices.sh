@@ -90,6 +90,8 @@ provision() { # asks for the machines unless they are there, replaces lost ones,
     elif [[ " $lost " == *" $now "* ]]; then
       [ $((losses += 1)) -le 6 ] || fail "$name was $now time and again: gcloud compute tpus $resource describe $name"
       give_back || true
+    elif [ "$now" = STOPPED ]; then # by somebody, who may want what is on its disk
+      fail "$name is stopped: gcloud compute tpus $resource start $name ${where[*]}, or $0 --delete --name=$name --zone=$zone"
     else
       sleep "$POLL_SECONDS"
     fi

@@ -24,11 +24,12 @@ need_cuda
 
 # srun does not take --cpus-per-task from the job (Slurm 22.05 and later). It ends with the highest status of all tasks,
 # so none is killed because another ended with 2: that would make 143 of bad input, and requeue it. They end each other
-# within seconds, or by themselves where they did not meet in DistributedConfig.start_seconds (300); srun ends what is
-# left after 600.
+# within seconds, or by themselves where they did not meet in DistributedConfig.start_seconds (300), then by a signal:
+# srun ends what is left after 600, and what it says of each task tells bad input from that.
 submit_slurm "$(slurm_header)
 #SBATCH --ntasks-per-node=$gpus
 #SBATCH --output=$name-%j.log
 status=0
 srun --cpus-per-task=$cpus --kill-on-bad-exit=0 --wait=600 $(printf '%q ' "$fsa" "${stage[@]}")|| status=\$?
+if grep -qsE 'tasks? [0-9,-]+: Exited with exit code $BAD_INPUT\$' $name-\$SLURM_JOB_ID.log; then status=$BAD_INPUT; fi
 $(requeue)"

@@ -23,7 +23,7 @@ where=(--zone="$zone" ${project:+--project="$project"})
 cd "$ROOT"
 need_command gcloud 'the Google Cloud CLI'
 
-resource=tpu-vm field=state up=READY lost='PREEMPTED TERMINATED STOPPED REPAIRING'
+resource=tpu-vm field=state up=READY lost='PREEMPTED TERMINATED'
 otherwise='; ./launch/queued_resource.sh waits for one'
 
 ask() {

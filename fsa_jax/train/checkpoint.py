@@ -36,7 +36,7 @@ from orbax.checkpoint import checkpoint_managers
 from fsa_jax.artifacts import VOCABULARY
 from fsa_jax.configs import T5Config
 from fsa_jax.data.vocabulary import Vocabulary
-from fsa_jax.errors import UserError, nearest
+from fsa_jax.errors import Unreachable, UserError, may_pass, nearest
 from fsa_jax.hosts import Hosts
 from fsa_jax.manifest import write_atomic
 from fsa_jax.model.t5 import Params, abstract_params
@@ -63,6 +63,7 @@ class Damaged(Exception):
 # of wrong bytes; with others (UNAVAILABLE, PERMISSION_DENIED …) the next try may be better.
 _READING = (Damaged, ValueError, KeyError, TypeError, OSError)
 _DAMAGE = ('DATA_LOSS', 'FAILED_PRECONDITION', 'INVALID_ARGUMENT', 'NOT_FOUND', 'OUT_OF_RANGE')
+_REFUSED = ('PERMISSION_DENIED', 'UNAUTHENTICATED')
 
 
 def steps(folder: Path) -> list[int]:
@@ -487,14 +488,16 @@ def _of_reading(error: Exception) -> Exception:
 
 
 def _refuse_passing(error: Exception, path: Path) -> None:
-    """UserError where `path` cannot be read now; returns where what lies there is wrong."""
+    """UserError where `path` cannot be read now, Unreachable where that may pass; returns where what lies
+    there is wrong."""
     if isinstance(error, OSError):
-        damaged = isinstance(error, FileNotFoundError)
+        damaged, passes = isinstance(error, FileNotFoundError), may_pass(error)
     else:
         status = re.match(r'([A-Z_]+): ', str(error))
         damaged = status is None or status[1] in _DAMAGE
+        passes = status is not None and status[1] not in _REFUSED
     if not damaged:
-        raise UserError(
+        raise (Unreachable if passes else UserError)(
             f'{path} cannot be read now ({_first_line(error)}); nothing was changed, and the same '
             'command tries again'
         ) from error

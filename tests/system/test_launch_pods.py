@@ -320,7 +320,7 @@ def test_a_deletion_under_way_is_waited_for_before_a_new_request(name, deleting,
     assert ' create ' in cloud.calls()[4], 'after the fourth look'
 
 
-@pytest.mark.parametrize('state', ['PREEMPTED', 'TERMINATED', 'STOPPED', 'REPAIRING'])
+@pytest.mark.parametrize('state', ['PREEMPTED', 'TERMINATED'])
 def test_what_an_interrupted_command_left_and_is_lost_is_replaced(state, tmp_path):
     cloud = Cloud(tmp_path, node(state, times=1), ABSENT, READY)
     done = on_tpu(cloud)
@@ -328,8 +328,16 @@ def test_what_an_interrupted_command_left_and_is_lost_is_replaced(state, tmp_pat
     assert changes(cloud) == ['delete', 'create', 'delete']
 
 
-def test_a_slice_that_comes_up_is_waited_for(tmp_path):
-    cloud = Cloud(tmp_path, node('CREATING', times=2), READY)
+def test_a_slice_that_somebody_stopped_keeps_its_disk(tmp_path):
+    cloud = Cloud(tmp_path, node('STOPPED'))
+    done = on_tpu(cloud)
+    assert (done.returncode, changes(cloud)) == (2, [])
+    assert 'gcloud compute tpus tpu-vm start distil' in done.stderr
+
+
+@pytest.mark.parametrize('state', ['CREATING', 'REPAIRING'])
+def test_a_slice_that_comes_up_is_waited_for(state, tmp_path):
+    cloud = Cloud(tmp_path, node(state, times=2), READY)
     assert on_tpu(cloud).returncode == 0
     assert not cloud.calls('create')
 
@@ -670,6 +678,16 @@ def test_a_slurm_job_is_requeued_unless_it_is_done_or_cannot_succeed(
     assert len(node.calls('srun')) == 1
     assert bool(node.calls('scontrol requeue 17')) is requeued
     assert done.returncode == (0 if requeued else status)
+
+
+def test_bad_input_of_one_task_is_told_from_what_becomes_of_those_that_wait_for_it(tmp_path):
+    job = dry_run(Cloud(tmp_path), 'slurm')
+    (tmp_path / 'distil-17.log').write_text('srun: error: n1: task 3: Exited with exit code 2\n')
+    (tmp_path / 'node').mkdir()
+    node = Cloud(tmp_path / 'node', {'match': '^srun', 'status': 134})
+    node.environment |= {'SLURM_JOB_ID': '17'}
+    assert node.run('bash', '-s', input=job, cwd=tmp_path).returncode == 2
+    assert not node.calls('scontrol requeue')
 
 
 @pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])

@@ -325,6 +325,25 @@ def test_a_resumed_output_goes_on_from_the_same_inputs_wherever_they_lie(tmp_pat
     start(tmp_path / 'moved')
 
 
+def test_to_a_folder_of_data_files_may_be_added(tmp_path):
+    """An output that lies in it, for one, and the lock beside that."""
+    (tmp_path / 'data.csv').write_text('good')
+
+    def start():
+        with manifest.output(tmp_path / 'out', 'train', [c.TrainConfig()], resumable=True) as out:
+            out.read('TrainConfig.data', tmp_path)
+            with open(out.folder / 'steps', 'a') as file:
+                file.write('x')
+            if len((out.folder / 'steps').read_text()) < 2:
+                raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        start()
+    start()
+    with pytest.raises(manifest.AlreadyDone):
+        start()
+
+
 def test_several_processes_leave_when_the_manifest_is_written(tmp_path):
     """JAX, at its end, waits for others only so long: none may be left behind with its hashing."""
     written = []

@@ -210,6 +210,21 @@ def test_what_is_gone_from_this_host_comes_back(first, tmp_path, url, gone):
     assert pulled(tmp_path, 'second', url) == BEFORE | {'new': 'n'}
 
 
+def test_what_a_stage_deleted_as_it_finished_stays_away(first, tmp_path, url):
+    """The URL was not told, as it was down; it has an older checkpoint too, which a newer one replaced."""
+    told = {'stage': 'train', 'knobs': {}, 'files': {'metrics.jsonl': {}, 'checkpoints/2/x': {}}}
+    rest = {'metrics.jsonl': 'ab', 'checkpoints/2/x': 'x2', 'manifest.json': json.dumps(told)}
+    write(
+        first.folder,
+        {**BEFORE, 'checkpoints/2/x': 'x2', 'checkpoints/2/training': 't', '.job.json': 'j'},
+    )
+    first.push()
+    write(first.folder, rest)
+    again = host(tmp_path, 'first', url)
+    again.begin()
+    assert read(again.folder) == rest
+
+
 def test_what_another_host_wrote_since_wins(first, tmp_path, url):
     second = host(tmp_path, 'second', url)
     second.begin()

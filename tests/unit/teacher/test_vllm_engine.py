@@ -73,8 +73,17 @@ def test_the_innermost_reason_is_told_in_one_line(monkeypatch):
     )
 
 
+class ConnectError(Exception):
+    """As the library below huggingface_hub has it: no OSError."""
+
+
 @pytest.mark.parametrize(
-    ('cause', 'status'), [(ValueError('no such model'), 2), (ConnectionResetError('the Hub'), 75)]
+    ('cause', 'status'),
+    [
+        (ValueError('no such model'), 2),
+        (ConnectionResetError('the Hub'), 75),
+        (ConnectError('the Hub'), 75),
+    ],
 )
 def test_a_start_that_may_succeed_later_is_told_from_one_that_cannot(monkeypatch, cause, status):
     error = RuntimeError('Engine core initialization failed')

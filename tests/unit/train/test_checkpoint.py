@@ -17,7 +17,7 @@ import pytest
 from fsa_jax import optim
 from fsa_jax.configs import OptimizerConfig, T5Config
 from fsa_jax.data.vocabulary import Vocabulary
-from fsa_jax.errors import UserError
+from fsa_jax.errors import Unreachable, UserError
 from fsa_jax.hosts import Hosts
 from fsa_jax.model.t5 import init_params
 from fsa_jax.train import checkpoint
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path, how, monke
     else:
         monkeypatch.setattr(Checkpoints, '_restore', no_answer)
     again = Checkpoints(tmp_path, keep=3, best_step=lambda: None)
-    with pytest.raises(UserError, match=r'checkpoints/2 cannot be read now .*tries again'):
+    with pytest.raises(Unreachable, match=r'checkpoints/2 cannot be read now .*tries again'):
         again.restore(abstract(state(0)))
     again.close()
     assert checkpoint.steps(tmp_path) == [1, 2]
