@@ -4,8 +4,8 @@ A corpus is a file or a folder of .json and .jsonl files (searched through, in o
 
 * our own forms: JSON lines of records.Generation (`fsa teach`) or records.CorpusExample (`fsa
   corpus`), in `train*.jsonl`, `validation*.jsonl`, …;
-* the published 100 files, `{analysis,rewrite}/…/{restaurant,computer}/<name>.json`: the path tells
-  the kind of prompt;
+* the published 100 files, `{analysis,rewrite}/…/{restaurant,computer}/<name>.json`: the path within
+  the corpus tells the kind of prompt of records that do not name their own;
 * published answers in single files: an analysis starts with `Opinion Target 1:`, the rest are
   rewritings.
 
@@ -38,8 +38,9 @@ _SAME = (  # of a CorpusExample
 )  # fmt: skip
 _FOLDER_KINDS = {'analysis': 'analysis', 'rewrite': 'rewriting', 'rewriting': 'rewriting'}
 _SPLIT_NAME = re.compile(r'(train|validation|dev|test)(?![a-z])')
+_DOMAINS = ('restaurant', 'computer')
 _PUBLISHED = re.compile(
-    r'/(?P<kind>analysis|rewrite)/(?:.*/)?(?P<domain>restaurant|computer)/[^/]+$'
+    rf'/(?P<kind>analysis|rewrite)/(?:.*/)?(?P<domain>{"|".join(_DOMAINS)})/[^/]+$'
 )
 
 
@@ -110,9 +111,12 @@ def read_answers(path: str | Path) -> Iterator[tuple[Generation, str]]:
 def _read(files: list[Path], root: Path, kind: str = '') -> Iterator[tuple[Generation, str]]:
     for file in files:
         told_kind, domain = _told_by_path(file, root)
-        if kind and told_kind and told_kind != kind:
-            continue
+        other = bool(kind and told_kind) and told_kind != kind
         for where, record in read_json_records(file):
+            if other and not record.get('kind'):
+                if domain:  # the published layout: no record of the file names its kind
+                    break
+                continue
             generation = to_generation(record, where, told_kind, domain)
             if not kind or generation.kind == kind:
                 yield generation, generation.review
@@ -152,7 +156,7 @@ def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -
     prompt = _text(record, 'prompt', where) if 'prompt' in record else ''
     return Generation(
         id=str(record.get('ID', where.rpartition('/')[2])),
-        kind=kind or _kind_of(answer),
+        kind=_kind(record, kind, answer, where),
         input=prompt + review,
         output=answer,
         domain=domain,
@@ -165,14 +169,11 @@ def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -
 
 
 def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
-    named = record.get('kind') or kind or _kind_of(_text(record, 'output', where))
-    if named not in KINDS:
-        raise UserError(f"{where}: 'kind' must be one of {', '.join(KINDS)}; got {named!r}")
     values = {
         'domain': domain,
         **record,
         'id': str(record.get('id', where.rpartition('/')[2])),
-        'kind': named,
+        'kind': _kind(record, kind, _text(record, 'output', where), where),
         'rating': _stars(record, 'rating', where),
     }
     return from_values(Generation, values, where)
@@ -192,17 +193,34 @@ def _stars(record: dict[str, Any], name: str, where: str) -> float | None:
         raise UserError(f'{where}: {name!r} must be a number of stars, got {stars!r}') from None
 
 
-def _kind_of(answer: str) -> str:
-    return 'analysis' if answer.lstrip().startswith('Opinion Target 1:') else 'rewriting'
+def _kind(record: dict[str, Any], told: str, answer: str, where: str) -> str:
+    """The kind that the record names, else the one its path tells, else that of its answer."""
+    of_answer = 'analysis' if answer.lstrip().startswith('Opinion Target 1:') else 'rewriting'
+    named = record.get('kind') or told or of_answer
+    if named not in KINDS:
+        raise UserError(f"{where}: 'kind' must be one of {', '.join(KINDS)}; got {named!r}")
+    return named
 
 
 def _told_by_path(file: Path, root: Path) -> tuple[str, str]:
     """(kind, domain) of the published layout, or of a folder's first level; else empty."""
-    published = _PUBLISHED.search(file.resolve().as_posix())
+    published = _PUBLISHED.search(_within(file, root))
     if published:
         return _FOLDER_KINDS[published['kind']], published['domain']
     first = file.relative_to(root).parts[0] if root.is_dir() else ''
     return _FOLDER_KINDS.get(first, ''), ''
+
+
+def _within(file: Path, root: Path) -> str:
+    """The part of a path that may tell: from the corpus's own folder on.
+
+    Of a corpus that is one domain's folder, the layout's last level, the two folders above it too:
+    further up lie the user's own folders, whose names tell nothing.
+    """
+    folder = root if root.is_dir() else root.parent
+    own = folder.resolve()
+    above = own.parts[-3:] if own.name in _DOMAINS else own.parts[-1:]
+    return '/'.join(('', *above, file.relative_to(folder).as_posix()))
 
 
 def _holds_answers(file: Path, root: Path) -> bool:

@@ -119,6 +119,38 @@ def test_a_folder_named_analysis_elsewhere_in_the_path_tells_nothing(tmp_path):
     assert next(read_generations(root, validation_fraction=0.0)).kind == 'rewriting'
 
 
+@pytest.mark.parametrize('above', ['analysis/proj', 'rewrite/data', 'rewrite/data/restaurant'])
+def test_folders_above_a_corpus_drop_nothing(tmp_path, above):
+    """Domains as folders, as the published layout has them, below folders of the user's own."""
+    root = tmp_path / above / 'corpus'
+    rows = [{'Text': 'a', 'm_response': 'I loved it.'}, {'Text': 'b', 'm_response': ANALYSIS}]
+    write_lines(root / 'restaurant/answers.json', rows)
+    for kind in ('analysis', 'rewriting'):
+        for path in (root, root / 'restaurant/answers.json'):
+            (one,) = read_generations(path, kind=kind, validation_fraction=0.0)
+            assert one.kind == kind
+    assert {answer.kind for answer, _ in read_answers(root)} == {'analysis', 'rewriting'}
+
+
+@pytest.mark.parametrize('name', ['analysis/a.jsonl', 'analysis/m/restaurant/a.jsonl'])
+def test_a_path_does_not_hide_a_record_that_names_its_kind(tmp_path, name):
+    rewriting = {'id': '1', 'kind': 'rewriting', 'input': 'a', 'output': 'I loved it.'}
+    published = {'ID': 2, 'kind': 'rewriting', 'Text': 'b', 'm_response': 'I loved it.'}
+    write_lines(tmp_path / name, [rewriting, published])
+    found = list(read_generations(tmp_path, kind='rewriting', validation_fraction=0.0))
+    assert [(g.id, g.kind) for g in found] == [('1', 'rewriting'), ('2', 'rewriting')]
+    assert not list(read_generations(tmp_path, kind='analysis', validation_fraction=0.0))
+
+
+def test_the_last_folder_of_the_published_layout_is_still_told_by_its_path(tmp_path):
+    for folder, kind in {'analysis': 'analysis', 'rewrite': 'rewriting'}.items():
+        leaf = tmp_path / folder / 'mixtral/computer'
+        write_lines(leaf / 'a.json', [{'Text': 'a', 'mixtral_response': 'x'}])
+        for root in (leaf, tmp_path / folder):
+            (one,) = read_generations(root, validation_fraction=0.0)
+            assert (one.kind, one.domain) == (kind, 'computer')
+
+
 def test_our_own_corpus_folder_has_its_splits(tmp_path):
     for split in ('train', 'validation'):
         rows = [records.Generation(f'{split}{i}', 'analysis', f'r{i}', 'out') for i in range(3)]
