@@ -2,7 +2,8 @@
 
 A file grows as `NAME.part` beside its target and gets its name only when it is whole and its hash is
 right, so a file that is there is good. Beside a part lies the ETag it began with: a server whose file
-changed since then sends it anew (If-Range, RFC 9110).
+changed since then sends it anew (If-Range, RFC 9110); one that sends the rest of another file or from
+another place all the same is asked again for the whole.
 """
 
 import errno
@@ -107,21 +108,14 @@ class Fetcher:
             if response.status_code == 416 and start:  # nothing lies beyond what we have
                 return
             response.raise_for_status()
-            resumed = response.status_code == 206
-            _keep_etag(etag, response.headers.get('ETag', ''))
-            start = start if resumed else 0
-            length = response.headers.get('Content-Length')
-            total = start + int(length) if length else file.size
-            _check_space(part.parent, total - start if total else 0)
-            with (
-                progress.track(file.path, total and total / 1e6, 'MB', start=start / 1e6) as bar,
-                open(part, 'ab' if resumed else 'wb') as out,
-            ):
-                for chunk in response.iter_bytes():  # unbuffered: a broken body keeps its bytes
-                    out.write(chunk)
-                    bar.update(len(chunk) / 1e6)
-                out.flush()
-                os.fsync(out.fileno())
+            resumed = start > 0 and response.status_code == 206
+            if not resumed or _continues(response, start, etag):
+                _keep_etag(etag, response.headers.get('ETag', ''))
+                _write(response, file, part, start if resumed else 0)
+                return
+        for stale in (part, etag):
+            stale.unlink(missing_ok=True)
+        self._stream(file, part, etag)  # without a part it asks for the whole
 
     @contextmanager
     def _errors(self, url: str, attempt: int) -> Iterator[None]:
@@ -180,6 +174,28 @@ def _verified(path: Path, file: File) -> str:
             'published (check DownloadConfig.mirror, DownloadConfig.sha256)'
         )
     return sha256
+
+
+def _continues(response: httpx.Response, start: int, etag: Path) -> bool:
+    """Whether a 206 begins at byte `start` of the file that the part is of, as its ETag tells."""
+    same = not etag.exists() or response.headers.get('ETag') == etag.read_text()
+    return same and response.headers.get('Content-Range', '').startswith(f'bytes {start}-')
+
+
+def _write(response: httpx.Response, file: File, part: Path, start: int) -> None:
+    """Writes a body into `part` from byte `start` on, and flushes it to the disk."""
+    length = response.headers.get('Content-Length')
+    total = start + int(length) if length else file.size
+    _check_space(part.parent, total - start if total else 0)
+    with (
+        progress.track(file.path, total and total / 1e6, 'MB', start=start / 1e6) as bar,
+        open(part, 'ab' if start else 'wb') as out,
+    ):
+        for chunk in response.iter_bytes():  # unbuffered: a broken body keeps its bytes
+            out.write(chunk)
+            bar.update(len(chunk) / 1e6)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _keep_etag(path: Path, etag: str) -> None:

@@ -29,6 +29,8 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.etag = ETAG
         self.ranges = True
+        self.if_range = True  # whether If-Range is heeded
+        self.shift = 0  # a range begins so many bytes before where it should
         self.statuses: list[int] = []  # answered first, in order, instead of a file
         self.truncate: list[int] = []  # the next bodies stop after so many bytes
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -45,12 +47,15 @@ class Server:
             return
         body, start = self.files[path], 0
         asked = headers.get('range', '').removeprefix('bytes=').rstrip('-')
-        if asked and self.ranges and headers.get('if-range', self.etag) == self.etag:
-            start = int(asked)
+        same = not self.if_range or headers.get('if-range', self.etag) == self.etag
+        if asked and self.ranges and same:
+            start = int(asked) - self.shift
             if start >= len(body):
                 handler.send_error(416)
                 return
         handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header('Content-Range', f'bytes {start}-{len(body) - 1}/{len(body)}')
         handler.send_header('Content-Length', str(len(body) - start))
         if self.etag:
             handler.send_header('ETag', self.etag)
@@ -160,6 +165,25 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(tmp_path, server, sha256):
     server.files['/b.bin'], server.etag = BODY, '"v2"'
     download(folder, name=f'{server.url}/b.bin', sha256=sha256)
     assert (folder / 'b.bin').read_bytes() == BODY
+
+
+def test_a_server_that_ignores_if_range_is_not_mixed(tmp_path, server):
+    folder = tmp_path / 'out'
+    server.files['/b.bin'], server.truncate = b'old' * 5000, [999]
+    server.if_range = False
+    with pytest.raises(UserError):
+        download(folder, name=f'{server.url}/b.bin', retries=0)
+    server.files['/b.bin'], server.etag = BODY, '"v2"'
+    download(folder, name=f'{server.url}/b.bin', retries=0)
+    assert (folder / 'b.bin').read_bytes() == BODY
+    assert server.ranges_asked == [None, 'bytes=999-', None]
+
+
+def test_a_range_from_another_place_is_not_appended(tmp_path, server):
+    server.files['/b.bin'], server.truncate, server.shift = BODY, [1000], 100
+    download(tmp_path / 'out', name=f'{server.url}/b.bin')
+    assert (tmp_path / 'out' / 'b.bin').read_bytes() == BODY
+    assert not leftovers(tmp_path / 'out')
 
 
 @pytest.mark.parametrize('etag', ['', 'W/"weak"'])
