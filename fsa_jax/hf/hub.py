@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from fsa_jax import manifest
 from fsa_jax.errors import UserError
@@ -35,7 +35,7 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
         commit = api.create_commit(
             repository,
             [*operations, *map(CommitOperationDelete, sorted(stale))],
-            commit_message='Upload a T5 student trained with fsa_jax',
+            commit_message='Upload a T5 model with fsa_jax',
         )
     except Exception as error:  # the transport below huggingface_hub, and its errors, have changed
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -48,10 +48,8 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
 def _weights_there(api: HfApi, repository: str, private: bool) -> set[str]:
     """The weight files of the repository, which is made where there is none."""
     try:
-        api.create_repo(repository, private=private)
-    except HfHubHTTPError as error:
-        if error.response.status_code != 409:
-            raise
         there = api.list_repo_files(repository)
-        return {name for name in there if Path(name).match('model*.safetensors*')}
-    return set()
+    except RepositoryNotFoundError:  # only now: a token may be one that writes but does not create
+        api.create_repo(repository, private=private)
+        return set()
+    return {name for name in there if Path(name).match('model*.safetensors*')}

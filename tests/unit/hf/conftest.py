@@ -37,6 +37,7 @@ class FakeHub:
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, bytes]] = []
         self.created: dict | None = None
+        self.may_create = True
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,6 +57,8 @@ class FakeHub:
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header('Content-Type', 'application/json')
+                if status == 404:
+                    self.send_header('X-Error-Code', 'RepoNotFound')
                 self.send_header('Content-Length', str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -70,6 +73,8 @@ class FakeHub:
 
     def answer(self, method: str, path: str, body: bytes):
         if path == '/api/repos/create':
+            if not self.may_create:
+                return 403, {'error': 'This token may not create repositories'}
             if self.created is not None:
                 return 409, {'error': 'You already created this model repo'}
             self.created = json.loads(body)
@@ -78,7 +83,7 @@ class FakeHub:
             front = json.loads(body)['content'].split('---')[1]
             assert isinstance(yaml.safe_load(front), dict)
             return 200, {'errors': [], 'warnings': []}
-        if path == '/api/models/ann/student/tree/main':
+        if path == '/api/models/ann/student/tree/main' and self.created is not None:
             return 200, [
                 {'type': 'file', 'path': n, 'size': len(c), 'oid': '0' * 40}
                 for n, c in self.files.items()

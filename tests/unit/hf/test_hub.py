@@ -46,6 +46,16 @@ def test_weights_of_an_earlier_export_are_deleted(fake_hub, exported):
     assert sorted(n for n in fake_hub.files if n.startswith('model')) == shards
 
 
+def test_a_token_that_may_write_but_not_create(fake_hub, exported):
+    fake_hub.may_create = False
+    with pytest.raises(UserError, match=r'push_to_hub=.ann/student. failed: .*403'):
+        hub.push(exported, 'ann/student')
+    fake_hub.created = {}  # by somebody who may
+    fake_hub.files['model-00001-of-00002.safetensors'] = b'stale'
+    hub.push(exported, 'ann/student')
+    assert [n for n in fake_hub.files if n.startswith('model')] == ['model.safetensors']
+
+
 def test_the_token_is_nowhere_but_in_the_header(fake_hub, exported, capfd, monkeypatch):
     hub.push(exported, 'ann/student')
     secret = hub.token()
