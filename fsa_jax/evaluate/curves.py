@@ -117,12 +117,13 @@ def draw(panel: Panel) -> str:
         axes = figure.add_subplot()
         for curve in panel.curves:
             steps, values = thin(curve.points)
+            dots = len(steps) == 1 or (panel.percent and len(steps) <= 40)
             axes.plot(
                 steps,
                 values * (100 if panel.percent else 1),
                 color=f'#0200{curve.colour:02x}',
                 linestyle='--' if curve.validation and not panel.percent else '-',
-                marker='o' if panel.percent and len(steps) <= 40 else None,
+                marker='o' if dots else None,
                 alpha=1 if curve.validation else 0.75,
             )
         _scale(axes, panel)

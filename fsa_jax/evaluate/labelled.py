@@ -6,9 +6,8 @@ from pathlib import Path
 
 from fsa_jax import records, text_format
 from fsa_jax.configs import TrainData, ZeroShotConfig
-from fsa_jax.data import benchmark_files
+from fsa_jax.data import benchmark_files, labels
 from fsa_jax.data.json_records import read_json_records
-from fsa_jax.data.labels import read_checked
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.progress import say
 from fsa_jax.records import Prediction, Sentence
@@ -26,9 +25,9 @@ def read_rows(path: Path, config: ZeroShotConfig) -> list[Prediction]:
     golds = {
         row.gold for row in rows
     }  # of all, whatever the limit: which labels there are to choose from
-    labels = [p for p in POLARITIES if p in golds]
+    choices = [p for p in POLARITIES if p in golds]
     return [
-        dataclasses.replace(row, extra=row.extra | {'labels': labels})
+        dataclasses.replace(row, extra=row.extra | {'labels': choices})
         for row in rows[: config.limit or None]
     ]
 
@@ -69,6 +68,7 @@ def _gold_targets(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Pre
 
 
 def _gold_pairs(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Prediction]:
+    subsets = benchmark_files.subsets if path.is_dir() else labels.subsets
     for sentence in read_aspects(path, config.format):
         yield Prediction(
             sentence.id,
@@ -77,7 +77,7 @@ def _gold_pairs(path: Path, task: str, config: ZeroShotConfig) -> Iterator[Predi
             task=task,
             metric='atsa',
             gold=text_format.atsa_target(sentence.aspects),
-            subsets=benchmark_files.subsets(sentence),
+            subsets=subsets(sentence),
         )
 
 
@@ -90,7 +90,7 @@ def read_aspects(path: Path, form: str = 'auto') -> list[Sentence]:
             raise UserError(f'{path} has no {files[0].name}; expected a benchmark folder or a file')
         return [s for file in there for s in benchmark_files.read_sentences(file)]
     config = TrainData(path=str(path), format=form, task='atsa')  # type: ignore[arg-type]
-    rows = read_checked(path, config)
+    rows = labels.read_checked(path, config)
     for where, sentence in rows:
         for aspect in sentence.aspects:
             if aspect.polarity not in records.POLARITIES:

@@ -223,6 +223,16 @@ def test_extraction_is_scored_as_predictions_are(tmp_path, model, domain, monkey
     assert json.loads((tmp_path / 's' / 'scores.json').read_text())['tasks']['rest'] == ours
 
 
+def test_only_a_benchmark_says_which_sentences_are_implicit(tmp_path, domain):
+    """Nobody labelled opinion words in a user's own file."""
+    file = tmp_path / 'own.jsonl'
+    pair = {'term': 'food', 'polarity': 'positive'}
+    file.write_text(json.dumps({'sentence': 'great food', 'aspects': [pair]}))
+    (own,) = zero_shot.read_rows(file, ZeroShotConfig(mode='extract'))
+    assert own.subsets == ('normal',)
+    assert 'implicit' in zero_shot.read_rows(domain, ZeroShotConfig(mode='extract'))[0].subsets
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
