@@ -6,6 +6,7 @@ from typing import Literal
 
 from fsa_jax.configs.base import Config, knob
 from fsa_jax.errors import UserError
+from fsa_jax.urls import check_no_password
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,9 @@ class DownloadConfig(Config):
     """Fetch benchmark data, T5 weights, the published corpus or any URL: pinned, hashed, resumable."""
 
     name: str = knob('', 'what to fetch: a name from `fsa download --help`, or a URL')
-    mirror: str = knob('', 'base URL or local folder that replaces the published host')
+    mirror: str = knob(
+        '', 'base URL or local folder that replaces the published host; its password: ~/.netrc'
+    )
     revision: str = knob('', 'another revision than the pinned one (hashes are then not known)')
     sha256: str = knob('', 'expected hash, for a URL')
     again: str = knob(
@@ -22,6 +25,12 @@ class DownloadConfig(Config):
     )
     timeout: float = knob(30.0, 'seconds without a byte before a retry', low=0.1, free=True)
     retries: int = knob(5, 'further tries after a failure', low=0, free=True)
+
+    def check(self):
+        check_no_password('DownloadConfig.name', self.name)
+        check_no_password('DownloadConfig.mirror', self.mirror)
+        if self.mirror.startswith(('http://', 'https://')) and set('?#') & set(self.mirror):
+            raise UserError('DownloadConfig.mirror must be a base URL without a query')
 
 
 @dataclass(frozen=True)

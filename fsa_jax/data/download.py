@@ -11,6 +11,7 @@ from fsa_jax.data.catalogue import CATALOGUE, GitHub, Hub
 from fsa_jax.data.fetch import Fetcher, File, copy
 from fsa_jax.errors import UserError, nearest
 from fsa_jax.progress import say
+from fsa_jax.urls import public
 
 GITHUB, HUB = 'https://raw.githubusercontent.com', 'https://huggingface.co'
 
@@ -36,8 +37,8 @@ def run(out: manifest.Output, config: DownloadConfig) -> None:
         'files': len(files),
         'bytes': sum((out.folder / file.path).stat().st_size for file in files),
         'trusted_on_first_use': trusted,
-        # pages and model cards show counts, so they do not tell a folder of this machine
-        'urls': {} if local else {file.path: file.url for file in files},
+        # pages and model cards show counts, so they do not tell a mirror, or a signed link's key
+        'urls': {} if config.mirror else {file.path: public(file.url) for file in files},
     }
 
 
@@ -88,7 +89,7 @@ def plan(config: DownloadConfig, fetcher: Fetcher, local: Path | None) -> tuple[
     entry = CATALOGUE[name]
     if isinstance(entry, GitHub):
         return _github_files(entry, config)
-    return _local_hub_files(entry, local) if local else _hub_files(entry, config, fetcher)
+    return _local_hub_files(entry, config, local) if local else _hub_files(entry, config, fetcher)
 
 
 def _url_file(config: DownloadConfig) -> File:
@@ -135,15 +136,19 @@ def _hub_files(entry: Hub, config: DownloadConfig, fetcher: Fetcher) -> tuple[st
     return revision, files
 
 
-def _local_hub_files(entry: Hub, local: Path) -> tuple[str, list[File]]:
-    paths = sorted(p.relative_to(local).as_posix() for p in local.rglob('*') if p.is_file())
+def _local_hub_files(entry: Hub, config: DownloadConfig, local: Path) -> tuple[str, list[File]]:
+    """The files of a folder, without what an earlier download noted in it about itself."""
+    revision = config.revision or entry.revision
+    known = entry.sha256 if revision == entry.revision else {}
+    notes = {manifest.MANIFEST, manifest.CONFIG} if manifest.find(local) else set()
+    paths = {p.relative_to(local).as_posix() for p in local.rglob('*') if p.is_file()}
     files = [
-        File(path, str(local / path), entry.sha256.get(path, ''))
-        for path in paths
+        File(path, str(local / path), known.get(path, ''))
+        for path in sorted(paths - notes)
         if _wanted(path, entry)
     ]
     _check_needs(entry, files, str(local))
-    return entry.revision, files
+    return revision, files
 
 
 def _wanted(path: str, entry: Hub) -> bool:

@@ -6,7 +6,9 @@ changed since then sends it anew (If-Range, RFC 9110); one that sends the rest o
 another place all the same is asked again for the whole.
 """
 
+import base64
 import errno
+import netrc
 import os
 import shutil
 import time
@@ -15,11 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from fsa_jax import manifest, progress
 from fsa_jax.errors import UserError
+from fsa_jax.urls import public
 
 MOST_WAIT = 30.0  # seconds between tries
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another try
@@ -56,7 +60,7 @@ class Fetcher:
         attempt = 0
         while True:
             with self._errors(url, attempt):
-                response = self._client.get(url, headers=_token(url))
+                response = self._client.get(url, headers=_authorization(url))
                 response.raise_for_status()
                 break
             attempt += 1
@@ -64,7 +68,7 @@ class Fetcher:
             return response.json()
         except ValueError:
             raise UserError(
-                f'{url}: expected JSON; is DownloadConfig.mirror such a host?'
+                f'{public(url)}: expected JSON; is DownloadConfig.mirror such a host?'
             ) from None
 
     def file(self, file: File) -> str:
@@ -99,7 +103,7 @@ class Fetcher:
 
     def _stream(self, file: File, part: Path, etag: Path) -> None:
         start = part.stat().st_size if part.exists() else 0
-        headers = {'Accept-Encoding': 'identity'} | _token(file.url)
+        headers = {'Accept-Encoding': 'identity'} | _authorization(file.url)
         if start and etag.exists():
             headers |= {'Range': f'bytes={start}-', 'If-Range': etag.read_text()}
         elif start and file.sha256:
@@ -120,6 +124,7 @@ class Fetcher:
     @contextmanager
     def _errors(self, url: str, attempt: int) -> Iterator[None]:
         """Waits after a passing failure while tries are left; else raises UserError in one line."""
+        url = public(url)
         try:
             yield
             return
@@ -170,7 +175,7 @@ def _verified(path: Path, file: File) -> str:
     if file.sha256 and sha256 != file.sha256:
         path.unlink()
         raise UserError(
-            f'{file.url} has sha256 {sha256}, expected {file.sha256}: damaged, or not what was '
+            f'{public(file.url)} has sha256 {sha256}, expected {file.sha256}: damaged, or not what was '
             'published (check DownloadConfig.mirror, DownloadConfig.sha256)'
         )
     return sha256
@@ -213,16 +218,32 @@ def _check_space(folder: Path, needed: float) -> None:
         )
 
 
-def _token(url: str) -> dict[str, str]:
-    """HF_TOKEN, for the Hub alone."""
-    token = os.environ.get('HF_TOKEN')
-    to_hub = url.startswith('https://huggingface.co/')
-    return {'Authorization': f'Bearer {token}'} if token and to_hub else {}
+def _authorization(url: str) -> dict[str, str]:
+    """HF_TOKEN for the Hub, and for it alone; for another host its own entry in ~/.netrc, or
+    in the file that NETRC names."""
+    if url.startswith('https://huggingface.co/'):
+        token = os.environ.get('HF_TOKEN')
+        return {'Authorization': f'Bearer {token}'} if token else {}
+    path = Path(os.environ.get('NETRC') or '~/.netrc').expanduser()
+    try:
+        entry = netrc.netrc(path).hosts.get(urlsplit(url).hostname or '')
+    except OSError:
+        return {}
+    except netrc.NetrcParseError as error:  # its message may quote the file
+        raise UserError(f'{path}:{error.lineno}: not the form of a netrc file') from None
+    if entry is None:
+        return {}
+    login, _, password = entry
+    secret = base64.b64encode(f'{login}:{password}'.encode()).decode()
+    return {'Authorization': f'Basic {secret}'}
 
 
 def _meaning(status: int) -> str:
     if status == 404:
         return 'not found (404); check the name, DownloadConfig.revision and DownloadConfig.mirror'
     if status in (401, 403):
-        return f'access refused ({status}); a private or gated repository needs HF_TOKEN'
+        return (
+            f'access refused ({status}); a private or gated repository needs HF_TOKEN, '
+            'a mirror its entry in ~/.netrc'
+        )
     return f'HTTP {status}'

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fsa_jax import manifest
+from fsa_jax.urls import public
+
+_MIRROR = re.compile(r"(?<=^DownloadConfig\.mirror = ')[^']+", re.MULTILINE)  # a host of one's own
 
 
 @dataclass(frozen=True)
 class Node:
     """An output folder or a file, with what its manifest says and what it was made from.
 
-    `path` and the paths in `config` are as `shown`.
+    `path` and the paths in `config` are as `shown`, its URLs without secrets, a mirror left out.
     `state` is empty, or says that it is missing, unfinished, or changed since it was read; a node
     whose `repeated` is set was met before, and is not followed again.
     """
@@ -48,7 +51,8 @@ def trace(name: str, path: str, sha256: str, seen: set[str], base: Path) -> Node
         return Node(name, path, sha256, state='missing')
     config = folder / manifest.CONFIG
     text = config.read_text(encoding='utf-8') if config.is_file() else ''
-    text = re.sub(r"(?<=')/[^']*(?=')", lambda match: shown(match[0], base), text)
+    text = re.sub(r"(?<=')/[^']*(?=')", lambda match: shown(match[0], base), public(text))
+    text = _MIRROR.sub('…', text)
     content = manifest.find(folder)
     if content is None:
         return Node(name, path, sha256, config=text, state='unfinished' if text else '')

@@ -12,6 +12,8 @@ from fsa_jax import configs, manifest
 from fsa_jax.artifacts import SCORES
 from fsa_jax.configs import T5Config
 from fsa_jax.errors import UserError
+from fsa_jax.train.checkpoint import ModelFolder
+from fsa_jax.urls import public
 
 _COLUMNS = ('f1', 'precision', 'recall', 'strict_f1')
 _USE = """\
@@ -27,23 +29,31 @@ print(tokenizer.decode(ids[0], skip_special_tokens=True))
 """
 
 
-def model_card(name: str, config: T5Config, model: Path, step: int, scores: tuple[str, ...]) -> str:
+def model_card(name: str, model: ModelFolder, step: int, scores: tuple[str, ...]) -> str:
     """The text of README.md for the checkpoint `step` of a model folder and its score folders.
 
     Paths are shown by their last part alone. UserError where scores are of another model.
     """
-    entries = [entry for folder in scores for entry in _scored(Path(folder), model)]
+    entries = [entry for folder in scores for entry in _scored(Path(folder), model.folder)]
     sections = [
         f'---\n{_front_matter(name, entries)}\n---\n',
         f'# {name}\n',
-        'A T5 student for fine-grained sentiment analysis, trained with fsa_jax. A newline in a text '
-        'is the token `[NL]`: write `text.replace("\\n", "[NL]")`.\n',
+        f'{_about(model)}\n',
         _USE.format(name=name),
         f'## Scores\n\n{_score_table(entries)}',
-        f'## Training and data\n\nCheckpoint of step {step}.\n\n{_lineage(model)}',
-        f'## Architecture\n\n{_knobs(config)}',
+        f'## Training and data\n\nCheckpoint of step {step}.\n\n{_lineage(model.folder)}',
+        f'## Architecture\n\n{_knobs(model.config)}',
     ]
     return '\n'.join(sections)
+
+
+def _about(model: ModelFolder) -> str:
+    made = 'A T5 model, exported with fsa_jax.'
+    if 'train' in _stages(model.folder):
+        made = 'A T5 student for fine-grained sentiment analysis, trained with fsa_jax.'
+    if model.vocabulary.newline_id is None:
+        return made
+    return f'{made} A newline in a text is the token `[NL]`: write `text.replace("\\n", "[NL]")`.'
 
 
 def _front_matter(name: str, entries: list[tuple[str, str, dict[str, Any]]]) -> str:
@@ -126,6 +136,15 @@ def _lineage(folder: Path, depth: int = 0) -> str:
     return '\n'.join(lines) + '\n' + ''.join(f'\n{text}' for text in before if text)
 
 
+def _stages(folder: Path) -> set[str]:
+    """The stages behind a folder, as far as manifests tell."""
+    content = manifest.find(folder)
+    if content is None:
+        return set()
+    before = (_stages(Path(entry['path'])) for entry in content['inputs'].values())
+    return {content['stage']}.union(*before)
+
+
 def _default(knob: str) -> Any:
     kind, _, name = knob.partition('.')
     value = getattr(getattr(configs, kind)(), name, None)  # None: a knob of an earlier version
@@ -133,9 +152,10 @@ def _default(knob: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A knob's value; of a path its last part, for the rest is the author's own machine."""
+    """A knob's value; of a path or URL its last part, for the rest is the author's own machine."""
     if isinstance(value, str) and '/' in value:
-        value = Path(value).name
+        _, scheme, rest = public(value).rpartition('://')
+        value = Path(rest.partition('/')[2] if scheme else rest).name or '…'
     elif isinstance(value, list):
         return '[' + ', '.join(_shown(v) for v in value) + ']'
     return repr(value)

@@ -76,7 +76,7 @@ def run_export(out: manifest.Output, config: ExportConfig) -> None:
         model.load_params(config.which, seed=config.seed),
         model.vocabulary,
         shard_gb=config.shard_gb,
-        card=model_card(name, model.config, folder, step, config.scores),
+        card=model_card(name, model, step, config.scores),
     )
     out.counts['step'] = step
     if config.push_to_hub:

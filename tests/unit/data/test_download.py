@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,6 +93,7 @@ def server():
 def no_waiting(monkeypatch):
     monkeypatch.setattr(fetch.time, 'sleep', lambda _: None)
     monkeypatch.delenv('HF_TOKEN', raising=False)
+    monkeypatch.setenv('NETRC', os.devnull)
 
 
 def download(folder, **knobs):
@@ -304,6 +306,10 @@ def test_a_disk_that_fills_up(tmp_path, server, monkeypatch):
         ({'name': 't5-base', 'mirror': '/nowhere'}, 'must be an http.s. URL or a local folder'),
         ({'name': 'https://example.org'}, 'must be the URL of a file'),
         ({'name': 'http://[::1/b'}, 'DownloadConfig.name=.*Invalid'),
+        (
+            {'name': 't5-base', 'mirror': 'http://h/?key=1'},
+            'mirror must be a base URL without a query',
+        ),
     ],
 )
 def test_bad_knobs(tmp_path, knobs, message):
@@ -484,11 +490,68 @@ def test_a_model_from_a_local_folder(tmp_path, model_entry):
     assert content['files'].keys() == {'config.json', 'spiece.model', 'model.safetensors'}
 
 
+def test_a_local_folder_at_another_revision_has_no_known_hashes(tmp_path, model_entry, monkeypatch):
+    entry = dataclasses.replace(model_entry, revision='c0ffee', sha256={'config.json': '1' * 64})
+    monkeypatch.setitem(catalogue.CATALOGUE, 't5-base', entry)
+    (tmp_path / 'in').mkdir()
+    for name in ('config.json', 'model.safetensors'):
+        (tmp_path / 'in' / name).write_bytes(MODEL[name])
+    knobs = {'name': 't5-base', 'mirror': str(tmp_path / 'in')}
+    with pytest.raises(UserError, match=f'expected {"1" * 64}'):
+        download(tmp_path / 'out', **knobs)
+    counts = download(tmp_path / 'out', revision='beef', **knobs)['counts']
+    assert (counts['revision'], len(counts['trusted_on_first_use'])) == ('beef', 2)
+
+
+def test_an_earlier_download_is_a_mirror(tmp_path, server):
+    """Its manifest and config are of that download, not of the corpus."""
+    files = {'analysis/a/restaurant/x.json': b'1', 'sub/manifest.json': b'2'}
+    hub(server, catalogue.CATALOGUE['fsa-corpus'].repository, files)
+    download(tmp_path / 'first', name='fsa-corpus', mirror=server.url)
+    again = download(tmp_path / 'second', name='fsa-corpus', mirror=str(tmp_path / 'first'))
+    assert again['files'].keys() == files.keys()
+    assert again['counts']['files'] == 2
+
+
 def test_a_token_goes_to_the_hub_alone(monkeypatch):
     monkeypatch.setenv('HF_TOKEN', 'secret')
-    assert fetch._token('https://huggingface.co/a/b') == {'Authorization': 'Bearer secret'}
-    assert fetch._token('https://mirror.example/a/b') == {}
-    assert fetch._token('http://huggingface.co/a/b') == {}
+    assert fetch._authorization('https://huggingface.co/a/b') == {'Authorization': 'Bearer secret'}
+    assert fetch._authorization('https://mirror.example/a/b') == {}
+    assert fetch._authorization('http://huggingface.co/a/b') == {}
+
+
+@pytest.mark.parametrize('knob', ['name', 'mirror'])
+def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path, knob):
+    knobs = {'name': 't5-base'} | {knob: "https://bob:s3'cret@host.example/a.bin"}
+    with pytest.raises(UserError, match=rf'DownloadConfig\.{knob} .* ~/\.netrc') as caught:
+        download(tmp_path / 'out', **knobs)
+    assert 's3' not in str(caught.value)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_mirror_gets_its_own_password_from_netrc(tmp_path, server, monkeypatch):
+    server.files['/b.bin'] = BODY
+    (tmp_path / 'netrc').write_text('machine 127.0.0.1 login bob password s3cret\n')
+    monkeypatch.setenv('NETRC', str(tmp_path / 'netrc'))
+    content = download(tmp_path / 'out', name='https://host.example/b.bin', mirror=server.url)
+    assert server.requests[0][1]['authorization'] == 'Basic Ym9iOnMzY3JldA=='
+    assert content['counts']['urls'] == {}
+    assert 's3cret' not in json.dumps(content)
+    assert fetch._authorization('https://other.example/a') == {}
+    (tmp_path / 'netrc').write_text('machine a login bob\ns3cret\n')
+    with pytest.raises(UserError, match=r'netrc:\d+: not the form of a netrc file$'):
+        fetch._authorization('https://other.example/a')
+
+
+def test_the_key_of_a_signed_link_is_neither_recorded_as_source_nor_printed(
+    tmp_path, server, capsys
+):
+    server.files['/b.bin'], server.statuses = BODY, [500]
+    content = download(tmp_path / 'out', name=f'{server.url}/b.bin?sig=s3cret#x')
+    assert content['counts']['urls'] == {'b.bin': f'{server.url}/b.bin'}
+    with pytest.raises(UserError, match='404') as caught:
+        download(tmp_path / 'none', name=f'{server.url}/none?sig=s3cret')
+    assert 's3cret' not in str(caught.value) + capsys.readouterr().err
 
 
 def test_every_entry_is_well_formed():

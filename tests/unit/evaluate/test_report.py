@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fsa_jax import manifest, stages
-from fsa_jax.configs import ReportConfig, ScoreConfig, TrainConfig
+from fsa_jax.configs import DownloadConfig, ReportConfig, ScoreConfig, TrainConfig
 from fsa_jax.errors import UserError
-from fsa_jax.evaluate import curves, report, table
+from fsa_jax.evaluate import curves, lineage, report, table
 from fsa_jax.evaluate.score import Judged
 from fsa_jax.records import Prediction, write_jsonl
 
@@ -305,6 +305,26 @@ def test_a_drawing_is_xml_with_the_colours_of_the_page(values):
     assert not re.search(r'#0[12]0[01]', svg)
     if len(values) == 2 and values[1] < 1e9:
         assert 'var(--series-7)' in svg
+
+
+def test_a_curve_of_one_point_is_seen():
+    def dots(points):
+        svg = curves.draw(curves.Panel('loss', [curves.Curve(points, colour=7)]))
+        return svg.count('fill: var(--series-7)')
+
+    assert dots(([1], [2.0])) == 1
+    assert dots(([1, 2], [2.0, 1.0])) == 0
+
+
+def test_lineage_shows_neither_a_mirror_nor_the_key_of_a_link(tmp_path):
+    config = DownloadConfig(name='https://a.org/b.bin?sig=s3cret', mirror='https://my.host')
+    with manifest.output(tmp_path / 'got', 'download', [config]):
+        pass
+    node = lineage.trace('got', str(tmp_path / 'got'), '', set(), tmp_path)
+    assert "DownloadConfig.name = 'https://a.org/b.bin'" in node.config
+    assert "DownloadConfig.mirror = '…'" in node.config
+    assert 's3cret' not in node.config
+    assert 'my.host' not in node.config
 
 
 def test_examples_come_from_the_best_system_of_each_task_mistakes_first(tmp_path):

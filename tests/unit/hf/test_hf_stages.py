@@ -1,6 +1,7 @@
 """The stages import and export, through the manifest, on a tiny model."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,11 +10,12 @@ import yaml
 from safetensors.numpy import load_file
 
 from fsa_jax import manifest, stages
-from fsa_jax.configs import ExportConfig, ImportConfig, T5Config
+from fsa_jax.configs import DownloadConfig, ExportConfig, ImportConfig, T5Config
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.hf.export import save_pretrained
 from fsa_jax.hf.load import load_pretrained
+from fsa_jax.hf.model_card import model_card
 from fsa_jax.hf.stages import with_rows
 from fsa_jax.train.checkpoint import open_model
 
@@ -152,6 +154,7 @@ def test_the_card_states_data_config_and_scores(tmp_path, scored):
     assert 'ImportConfig.folder: `published`, sha256' in text
     assert '`ImportConfig.newline_token = True`' in text
     assert '| d_model | 8 |' in text
+    assert 'the token `[NL]`' in text
     assert str(tmp_path) not in card
 
 
@@ -171,6 +174,30 @@ def test_a_card_without_scores_says_so(tmp_path, published):
     card = (tmp_path / 'out' / 'README.md').read_text()
     assert 'Not measured.' in card
     assert 'model-index' not in card
+    assert '[NL]' not in card  # the published vocabulary has no such token
+    assert 'trained with' not in card  # it was, by others
+
+
+def test_a_card_tells_that_a_model_was_trained(tmp_path, published):
+    model = imported(tmp_path, published)
+    told = json.loads((model.folder / 'manifest.json').read_text())
+    (model.folder / 'manifest.json').write_text(json.dumps(told | {'stage': 'train'}))
+    assert 'trained with fsa_jax.\n' in model_card('m', model, 0, ())
+
+
+def test_a_card_shows_of_urls_their_last_part(tmp_path, published):
+    with manifest.output(
+        tmp_path / 'got', 'download', [DownloadConfig(mirror='http://my.host')]
+    ) as out:
+        shutil.copytree(published, out.folder, dirs_exist_ok=True)
+    told = json.loads((tmp_path / 'got' / 'manifest.json').read_text())
+    told['knobs']['DownloadConfig.name'] = 'https://bob:s3cret@other.host/a/b.bin?sig=s3cret'
+    (tmp_path / 'got' / 'manifest.json').write_text(json.dumps(told))
+    model = imported(tmp_path, tmp_path / 'got')
+    card = model_card('m', model, 0, ())
+    assert "`DownloadConfig.mirror = '…'`" in card
+    assert "`DownloadConfig.name = 'b.bin'`" in card
+    assert not re.search(r'my\.host|other\.host|s3cret', card)
 
 
 def test_scores_of_another_model_are_refused(tmp_path, scored, published):
