@@ -7,11 +7,9 @@ What processes tell each other here goes through the coordinator's key-value sto
 the hosts. Devices are not touched, so it works while they compute, or hang.
 """
 
-import contextlib
 import itertools
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import jax
 from jax._src.distributed import global_state  # the key-value store has no public name
 
-from fsa_jax import manifest, rendezvous
+from fsa_jax import manifest, progress, rendezvous
 from fsa_jax.configs import DistributedConfig
 from fsa_jax.errors import Unreachable, UserError, exit_status
 from fsa_jax.hosts import EXIT_HUNG, Hosts, stacks
@@ -195,6 +193,5 @@ class Together(Hosts):
 
 
 def _end(message: str, status: int) -> NoReturn:
-    with contextlib.suppress(BrokenPipeError):
-        print(f'fsa: {message}', file=sys.stderr, flush=True)
+    progress.tell(f'fsa: {message}')
     os._exit(status)

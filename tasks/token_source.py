@@ -17,7 +17,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from fsa_jax.data.store import TokenBatch
+from fsa_jax.data.store import TokenBatch, flat
 from fsa_jax.data.vocabulary import Vocabulary
 from fsa_jax.errors import UserError
 from fsa_jax.records import Example
@@ -191,8 +191,7 @@ def _encode_with_seqio(feature: seqio.Feature, texts: list[str]) -> Ragged:
     if feature.add_eos:
         for row in rows:
             row.append(feature.vocabulary.eos_id)
-    tokens = np.fromiter(itertools.chain.from_iterable(rows), np.int32)
-    return tokens, np.cumsum([0, *map(len, rows)])
+    return flat(rows)
 
 
 def _rows(ragged: Ragged) -> list[np.ndarray]:

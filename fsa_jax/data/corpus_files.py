@@ -15,7 +15,6 @@ Files named train, validation (or dev) and test are splits; without a validation
 of the reviews is split off by the hash of the review, so both answers to it fall on one side.
 """
 
-import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -38,6 +37,7 @@ _SAME = (  # of a CorpusExample
 )  # fmt: skip
 _FOLDER_KINDS = {'analysis': 'analysis', 'rewrite': 'rewriting', 'rewriting': 'rewriting'}
 _SPLIT_NAME = re.compile(r'(train|validation|dev|test)(?![a-z])')
+_TEXTS = ('input', 'output', 'prompt')  # of a Generation
 _DOMAINS = ('restaurant', 'computer')
 _PUBLISHED = re.compile(
     rf'/(?P<kind>analysis|rewrite)/(?:.*/)?(?P<domain>{"|".join(_DOMAINS)})/[^/]+$'
@@ -129,16 +129,6 @@ def to_generation(
 
     Its texts can be written as UTF-8 (`without_halves`).
     """
-    found = _to_generation(record, where, kind, domain)
-    return dataclasses.replace(
-        found,
-        input=without_halves(found.input),
-        output=without_halves(found.output),
-        prompt=without_halves(found.prompt),
-    )
-
-
-def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
     if 'input' in record and 'output' in record:
         return _own(record, where, kind, domain)
     if 'input' in record and 'target' in record:
@@ -169,9 +159,13 @@ def _to_generation(record: dict[str, Any], where: str, kind: str, domain: str) -
 
 
 def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generation:
+    texts = {
+        name: without_halves(record[name]) for name in _TEXTS if isinstance(record.get(name), str)
+    }
     values = {
         'domain': domain,
         **record,
+        **texts,
         'id': str(record.get('id', where.rpartition('/')[2])),
         'kind': _kind(record, kind, _text(record, 'output', where), where),
         'rating': _stars(record, 'rating', where),
@@ -182,7 +176,7 @@ def _own(record: dict[str, Any], where: str, kind: str, domain: str) -> Generati
 def _text(record: dict[str, Any], name: str, where: str) -> str:
     if not isinstance(record[name], str):
         raise UserError(f'{where}: {name!r} must be text, got {record[name]!r:.80}')
-    return record[name]
+    return without_halves(record[name])
 
 
 def _stars(record: dict[str, Any], name: str, where: str) -> float | None:

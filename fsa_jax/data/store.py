@@ -52,16 +52,9 @@ class TokenBatch:
     @classmethod
     def from_pairs(cls, pairs, ids=None, examples=None) -> 'TokenBatch':
         """A batch of `(input_ids, target_ids)` sequences."""
-        inputs, targets = [p[0] for p in pairs], [p[1] for p in pairs]
-
-        def flat(rows):
-            return np.fromiter(itertools.chain.from_iterable(rows), np.int32)
-
-        def splits(rows):
-            return np.cumsum([0, *map(len, rows)])
-
+        inputs, targets = ([pair[side] for pair in pairs] for side in (0, 1))
         ids = ids or [str(i) for i in range(len(pairs))]
-        return cls(ids, flat(inputs), splits(inputs), flat(targets), splits(targets), examples)
+        return cls(ids, *flat(inputs), *flat(targets), examples)
 
 
 @dataclasses.dataclass
@@ -92,6 +85,13 @@ class Header:
         self.tokens += int(lengths.sum())
         longest = lengths.max(axis=0, initial=0).tolist()
         self.longest = max(self.longest[0], longest[0]), max(self.longest[1], longest[1])
+
+
+def flat(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged rows as TokenBatch holds them: (tokens int32, row splits int64)."""
+    return np.fromiter(itertools.chain.from_iterable(rows), np.int32), np.cumsum(
+        [0, *map(len, rows)]
+    )
 
 
 def ragged_index(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
